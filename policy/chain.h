@@ -1,0 +1,66 @@
+// All policies in their order, one call a stage. Pure but for the counters behind CounterStore.
+// One Chain is built per configuration snapshot and shared by all workers (calls are const and
+// thread-safe).
+//
+//   auto v = chain.mail(client, transaction, now);          // at MAIL: identity, domain, size
+//   auto v = chain.rcpt(client, transaction, recipient, now, charges);  // relay, usage, rates
+//   auto v = chain.header(client, transaction, facts, now); // From/Sender ownership, visible rcpts
+//   auto v = chain.message(client, transaction, content, now, charges); // real size, attachments, bytes
+//   chain.settle(charges, accepted, now);                   // always, once, when the transaction ends
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "policy/counters.h"
+#include "policy/facts.h"
+#include "policy/settings.h"
+#include "policy/verdict.h"
+
+namespace portcullis::policy {
+
+// What a transaction has charged so far; refunded by settle() when it was not accepted.
+struct ChargeList {
+  struct Item {
+    std::uint16_t rate = 0;  // index into Settings::rates
+    std::string key;
+    std::uint64_t amount = 0;
+  };
+  std::vector<Item> items;
+};
+
+class Chain {
+ public:
+  // `settings` must be checked already; `counters` outlives the chain.
+  Chain(Settings settings, CounterStore& counters);
+  ~Chain();
+
+  // Names of every rule in a fixed order: Hit::rule and Verdict::rule index into it.
+  const std::vector<std::string>& rule_names() const { return rule_names_; }
+  const Settings& settings() const { return settings_; }
+
+  Verdict mail(const ClientFacts& client, const TransactionFacts& transaction, WallTime now) const;
+  Verdict rcpt(const ClientFacts& client, const TransactionFacts& transaction,
+               const smtp::Path& recipient, WallTime now, ChargeList& charges) const;
+  Verdict header(const ClientFacts& client, const TransactionFacts& transaction,
+                 const smtp::HeaderFacts& header, WallTime now) const;
+  Verdict message(const ClientFacts& client, const TransactionFacts& transaction,
+                  const ContentFacts& content, WallTime now, ChargeList& charges) const;
+  // Called while the body streams: has the content grown past what any usage rule in `enforce`
+  // allows this client? Cheap.
+  std::uint64_t message_octets_allowed(const ClientFacts& client) const;
+  void settle(const ChargeList& charges, bool accepted, WallTime now) const;
+
+  bool is_local_domain(std::string_view canonical_domain) const;
+  // All permissions of the networks `address` is in, merged.
+  Network permissions(const IpAddress& address) const;
+
+ private:
+  Settings settings_;
+  CounterStore& counters_;
+  std::vector<std::string> rule_names_;
+};
+
+}  // namespace portcullis::policy

@@ -1,0 +1,88 @@
+// Authentication as the session sees it: one request, one answer, never on the caller's loop
+// (law 8). Behind it: brute-force control, cache, then the backends in order, each on its own
+// threads with a concurrency cap, a deadline and a circuit breaker.
+//
+// Order of backends: one that does not know the login, or refuses the password, passes on to the
+// next; the first success wins. If none succeeds and any of them could not be asked, the answer is
+// backend_error, never bad_credentials (law 5).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "policy/identity.h"
+#include "policy/ip.h"
+#include "policy/lockout.h"
+#include "proxy/auth/settings.h"
+#include "smtp/sasl.h"
+
+namespace portcullis::auth {
+
+struct Request {
+  smtp::Credentials credentials;
+  policy::IpAddress client;
+  std::string session_id;
+};
+
+enum class Result : std::uint8_t {
+  success,
+  bad_credentials,   // 535 5.7.8; unknown login and wrong password alike
+  backend_error,     // 454 4.7.0
+  blocked,           // 454 4.7.0 by brute-force control
+  disabled,          // 525 5.7.13 account locked or disabled in the directory
+  password_expired,  // 534 5.7.9: expired or must change
+  unsupported,       // 504 5.5.4: no backend takes this mechanism
+};
+inline constexpr std::size_t result_count = 7;
+std::string_view name_of(Result result);
+
+struct Outcome {
+  Result result = Result::backend_error;
+  policy::Account account;         // for success; Account::backend says who vouched
+  bool cached = false;
+  std::uint32_t delay_ms = 0;      // the session holds its reply back this long
+  std::string detail;              // for the journal, never for the client; no secrets
+};
+
+// What metrics want to know of one backend call.
+struct BackendEvent {
+  BackendKind backend;
+  Result result;
+  std::chrono::duration<double> duration;
+};
+
+struct Observer {
+  std::function<void(const BackendEvent&)> backend_called;       // any thread
+  std::function<void(bool hit)> cache_looked_up;                  // any thread
+  std::function<void(BackendKind, bool up)> backend_state;        // circuit breaker opened / closed
+};
+
+class Service {
+ public:
+  Service(Settings settings, std::shared_ptr<policy::Lockout> lockout, Observer observer);
+  ~Service();  // waits for running calls up to their deadline; their callbacks are not called after it
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // Calls `done` exactly once, on the caller's thread (at once, e.g. from the cache or when blocked)
+  // or on a thread of the service. EXTERNAL never comes here: the session maps certificates itself.
+  void authenticate(Request request, std::function<void(Outcome)> done);
+
+  // SMTP mechanisms some backend takes (smtp::MechanismBit): PLAIN and LOGIN always, the OAuth ones
+  // with an IMAP backend.
+  std::uint8_t mechanisms() const;
+
+  // One line per backend for `portcullis check --probe`: reachable, or why not.
+  struct ProbeLine { BackendKind backend; bool ok; std::string text; };
+  std::vector<ProbeLine> probe();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace portcullis::auth

@@ -1,0 +1,82 @@
+// Framing of the message content toward us: DATA (RFC 5321 4.5.2) and BDAT (RFC 3030), and toward
+// the upstream. Content is what is between the framing: dot-stuffing removed, no terminator.
+//
+// Law 3: a message ends at CRLF.CRLF and nowhere else; bare CR, bare LF and NUL are faults (or, for
+// LF where the admin chose so, become CRLF) before anybody else sees them. After a fault the reader
+// goes on to the true end of the message and yields no more content: a refusal in between would
+// make the rest of the message look like commands, which is what smuggling lives on.
+//
+//   DataReader reader(BareLf::refuse);
+//   consumed = reader.feed(bytes, slices);   // slices: views of content, in order
+//   if (reader.done()) …                     // bytes after `consumed` belong to the next command
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace portcullis::smtp {
+
+enum class BareLf : std::uint8_t { refuse, normalize };
+enum class BodyFault : std::uint8_t { none, bare_lf, bare_cr, nul };
+
+using Slices = std::vector<std::string_view>;
+
+// What both framings share: looks at content for bare CR, bare LF, NUL and 8-bit octets, at any cut.
+class ContentScanner {
+ public:
+  explicit ContentScanner(BareLf bare_lf) : bare_lf_(bare_lf) {}
+  // Appends `content` (or its normalised form) to `out`. A CR at the very end is held back until the
+  // next octet is known. Slices point into `content` or into static storage.
+  void feed(std::string_view content, Slices& out);
+  // The message is complete: a CR held back is a bare one.
+  void finish();
+  BodyFault fault() const { return fault_; }
+  bool saw_eight_bit() const { return eight_bit_; }
+  bool ends_with_crlf() const { return at_line_start_; }  // also true for empty content
+
+ private:
+  BareLf bare_lf_;
+  BodyFault fault_ = BodyFault::none;
+  bool eight_bit_ = false;
+  bool pending_cr_ = false;
+  bool at_line_start_ = true;
+};
+
+class DataReader {
+ public:
+  explicit DataReader(BareLf bare_lf) : bare_lf_(bare_lf) {}
+  // Consumes from `bytes` until they end or the message does. Appends content to `content`; nothing
+  // after a fault. Single pass, SIMD-friendly search for the next octet of interest.
+  std::size_t feed(std::string_view bytes, Slices& content);
+  bool done() const { return done_; }
+  BodyFault fault() const { return fault_; }
+  bool saw_eight_bit() const { return eight_bit_; }
+  std::uint64_t content_octets() const { return content_octets_; }
+
+ private:
+  enum class State : std::uint8_t { line_start, dot, dot_cr, text, cr };
+  BareLf bare_lf_;
+  State state_ = State::line_start;
+  BodyFault fault_ = BodyFault::none;
+  bool eight_bit_ = false;
+  bool done_ = false;
+  std::uint64_t content_octets_ = 0;
+};
+
+// Content -> DATA framing for the upstream: dots stuffed; finish() gives what closes the message.
+class DataWriter {
+ public:
+  // Appends to `out` views of `content` (which must outlive them) and of static storage.
+  void feed(std::string_view content, Slices& out);
+  // CRLF.CRLF, or .CRLF when the content ended with CRLF (or was empty).
+  std::string_view finish() const;
+
+ private:
+  enum class State : std::uint8_t { line_start, text, cr };
+  State state_ = State::line_start;
+};
+
+}  // namespace portcullis::smtp

@@ -1,0 +1,77 @@
+// The header section of a message (RFC 5322, 6532), read once and strictly: what can be read in two
+// ways is refused with the name of the field, because a filter and a mail reader that disagree about
+// the author are what spoofing lives on.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "smtp/path.h"
+
+namespace portcullis::smtp {
+
+// Finds the end of the header section in streamed content. The block includes the empty line when
+// the message has one; a message may also end inside its header.
+class HeaderCollector {
+ public:
+  explicit HeaderCollector(std::size_t max_octets) : max_octets_(max_octets) {}
+  // Takes octets of `content` up to and including the empty line; returns how many were taken.
+  std::size_t feed(std::string_view content);
+  bool complete() const { return complete_; }     // the empty line was seen
+  bool too_large() const { return too_large_; }   // gave up: no more is kept
+  std::string_view block() const { return block_; }
+  std::string release();                          // gives the block away (moved)
+
+ private:
+  std::size_t max_octets_;
+  std::string block_;
+  bool complete_ = false;
+  bool too_large_ = false;
+};
+
+struct HeaderMailbox {
+  std::string display_name;  // decoded where possible (encoded words left as they are), may be empty
+  Mailbox mailbox;
+};
+
+struct HeaderFacts {
+  std::vector<HeaderMailbox> from;     // every mailbox of the one From field, groups included
+  std::vector<HeaderMailbox> sender;   // none or one
+  std::vector<HeaderMailbox> reply_to; // lenient: empty when it can not be parsed
+  std::vector<HeaderMailbox> resent_from;  // Resent-From and Resent-Sender, all blocks
+  std::string from_text;               // the raw From body, unfolded, for the journal
+  std::string message_id;              // with angle brackets, empty when there is none
+  std::string subject;                 // raw, unfolded, capped at 256 octets, for the journal
+  std::size_t received_fields = 0;     // loop detection (RFC 5321 6.3)
+  std::size_t visible_recipients = 0;  // mailboxes in To and Cc
+  std::string content_type;            // raw body of the one Content-Type field, unfolded
+  std::string content_disposition;
+  std::string content_transfer_encoding;
+  bool has_date = false;
+  bool eight_bit = false;              // raw octets above 127 in the block
+};
+
+// Why a header was refused. `field` is the field's canonical name ("From"), or "header" for the
+// block itself; `reason` a short sentence for the reply: "two From fields".
+struct HeaderFault {
+  std::string field;
+  std::string reason;
+};
+
+struct HeaderOptions {
+  bool smtputf8 = false;      // raw UTF-8 in address fields allowed
+  bool require_from = true;   // refuse a message without From
+};
+
+// Parses a whole header block as HeaderCollector gives it (CRLF line ends guaranteed).
+// Refused: a line that is neither field, folding nor the end; white space before the colon; folding
+// at the first line; two From, Sender, Date, Message-ID, Subject, To, Cc, Reply-To, Content-* or
+// MIME-Version fields; address fields with any syntax a strict RFC 5322 parser and a lenient one
+// could read differently (see docs/security.md); raw 8-bit in address fields without SMTPUTF8;
+// invalid UTF-8; several From mailboxes without Sender (RFC 5322 3.6.2).
+std::expected<HeaderFacts, HeaderFault> parse_header(std::string_view block, const HeaderOptions& options);
+
+}  // namespace portcullis::smtp

@@ -1,0 +1,1 @@
+# add_fuzz(name LINK libs...): fuzz/name_fuzz.cc with seeds in fuzz/corpus/name/.
