@@ -1,0 +1,190 @@
+#include "smtp/body.h"
+
+#include "smtp/octet_scan.h"
+
+namespace portcullis::smtp {
+namespace {
+
+// Octets that are content but were consumed before that was known.
+constexpr std::string_view held_cr = "\r";
+constexpr std::string_view held_dot = ".";
+constexpr std::string_view crlf = "\r\n";
+
+}  // namespace
+
+// --- ContentScanner ---------------------------------------------------------------------------------
+
+void ContentScanner::meet(BodyFault fault) {
+  if (fault_ == BodyFault::none) fault_ = fault;
+}
+
+void ContentScanner::feed(std::string_view content, Slices& out) {
+  while (!content.empty() && fault_ == BodyFault::none) {
+    LinePosition position{pending_cr_, at_line_start_};
+    const std::size_t run = plain_run<false>(content.data(), content.size(), position, eight_bit_);
+    // A held CR turned out to be the first half of a CRLF.
+    if (run > 0 && pending_cr_) out.push_back(held_cr);
+    const std::size_t kept = run - (run > 0 && position.after_cr ? 1 : 0);
+    if (kept > 0) out.push_back(content.substr(0, kept));
+    pending_cr_ = position.after_cr;
+    at_line_start_ = position.line_start;
+    content.remove_prefix(run);
+    if (content.empty()) return;
+
+    if (pending_cr_) {
+      meet(BodyFault::bare_cr);
+    } else if (content.front() == '\0') {
+      meet(BodyFault::nul);
+    } else if (bare_lf_ == BareLf::refuse) {
+      meet(BodyFault::bare_lf);
+    } else {
+      out.push_back(crlf);
+      at_line_start_ = true;
+      content.remove_prefix(1);
+    }
+  }
+}
+
+void ContentScanner::finish() {
+  if (pending_cr_) meet(BodyFault::bare_cr);
+}
+
+// --- DataReader -------------------------------------------------------------------------------------
+
+void DataReader::meet(BodyFault fault) {
+  if (fault_ == BodyFault::none) fault_ = fault;
+}
+
+void DataReader::emit(std::string_view view, Slices& content) {
+  if (fault_ != BodyFault::none || view.empty()) return;
+  content_octets_ += view.size();
+  content.push_back(view);
+}
+
+std::size_t DataReader::feed(std::string_view bytes, Slices& content) {
+  std::size_t at = 0;
+  while (at < bytes.size() && !done_) {
+    switch (state_) {
+      case State::line_start:
+      case State::text:
+      case State::cr:
+        at += read_text(bytes.substr(at), content);
+        break;
+      default:
+        at += read_framing(bytes[at], content);
+    }
+  }
+  return at;
+}
+
+// The bulk: everything up to the next octet that is not plainly content, and that octet.
+std::size_t DataReader::read_text(std::string_view bytes, Slices& content) {
+  const bool held = state_ == State::cr;
+  LinePosition position{held, state_ == State::line_start};
+  const std::size_t run = plain_run<true>(bytes.data(), bytes.size(), position, eight_bit_);
+  if (run > 0) {
+    if (held) emit(held_cr, content);  // the run begins with its LF
+    emit(bytes.substr(0, run - (position.after_cr ? 1 : 0)), content);
+    state_ = position.after_cr ? State::cr : position.line_start ? State::line_start : State::text;
+  }
+  return run == bytes.size() ? run : run + read_odd(bytes[run], content);
+}
+
+// `octet` can not simply follow in the state we are in. Returns 1 when it is dealt with, 0 when it is
+// to be looked at again in the new state.
+std::size_t DataReader::read_odd(char octet, Slices& content) {
+  if (state_ == State::cr) {
+    meet(BodyFault::bare_cr);
+    state_ = State::text;
+    return 0;
+  }
+  if (octet == '.') {
+    state_ = State::dot;
+    return 1;
+  }
+  state_ = State::text;
+  if (octet == '\0') {
+    meet(BodyFault::nul);
+  } else if (bare_lf_ == BareLf::refuse) {
+    meet(BodyFault::bare_lf);
+  } else {
+    emit(crlf, content);
+    state_ = State::lf_start;
+  }
+  return 1;
+}
+
+// The states around a dot that begins a line. Returns as read_odd() does.
+std::size_t DataReader::read_framing(char octet, Slices& content) {
+  const State before = state_;
+  state_ = State::text;
+  switch (before) {
+    case State::dot:
+      if (octet == '\r') {
+        state_ = State::dot_cr;
+        return 1;
+      }
+      // CRLF.LF is a line with one dot, never the end; with any other octet the dot was stuffed.
+      if (octet == '\n' && bare_lf_ == BareLf::normalize) emit(held_dot, content);
+      return 0;
+    case State::dot_cr:
+      if (octet != '\n') {
+        meet(BodyFault::bare_cr);
+        return 0;
+      }
+      done_ = true;
+      return 1;
+    case State::lf_start:
+      if (octet != '.') return 0;
+      state_ = State::lf_dot;
+      return 1;
+    case State::lf_dot:
+      if (octet != '.') emit(held_dot, content);
+      return 0;
+    default:
+      return 0;
+  }
+}
+
+// --- DataWriter -------------------------------------------------------------------------------------
+
+namespace {
+
+// Index of the first dot that follows a LF (or begins `text` when `line_start`); npos when there is
+// none. `line_start` becomes whether the last octet is a LF, if it got that far.
+std::size_t next_dot_at_line_start(std::string_view text, bool& line_start) {
+  std::uint64_t lf_before = line_start ? 1 : 0;
+  for (std::size_t at = 0; at < text.size(); at += scan_block_octets) {
+    const std::size_t octets = std::min(text.size() - at, scan_block_octets);
+    const bool whole = octets == scan_block_octets;
+    const OctetBlock block =
+        whole ? OctetBlock(text.data() + at) : OctetBlock(PaddedBlock(text.data() + at, octets).octets);
+    const std::uint64_t lf = block.equal_to('\n');
+    const std::uint64_t stuff = block.equal_to('.') & (lf << 1 | lf_before);
+    if (stuff != 0) [[unlikely]]
+      return at + static_cast<std::size_t>(std::countr_zero(stuff));
+    lf_before = lf >> (octets - 1) & 1;
+  }
+  line_start = lf_before != 0;
+  return std::string_view::npos;
+}
+
+}  // namespace
+
+void DataWriter::feed(std::string_view content, Slices& out) {
+  while (!content.empty()) {
+    const std::size_t dot = next_dot_at_line_start(content, line_start_);
+    if (dot == std::string_view::npos) {
+      out.push_back(content);
+      return;
+    }
+    // The dot goes out twice: as the last octet of this view and the first of the next.
+    out.push_back(content.substr(0, dot + 1));
+    content.remove_prefix(dot);
+    line_start_ = false;
+  }
+}
+
+std::string_view DataWriter::finish() const { return line_start_ ? ".\r\n" : "\r\n.\r\n"; }
+
+}  // namespace portcullis::smtp
