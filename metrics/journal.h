@@ -16,24 +16,24 @@ namespace portcullis::metrics {
 using JournalTime = std::chrono::system_clock::time_point;
 
 struct PeerRecord {
-  std::string client;        // address
+  std::string client;  // address
   std::uint16_t client_port = 0;
-  std::string via;           // address of the trusted proxy that named the client, or empty
+  std::string via;  // address of the trusted proxy that named the client, or empty
   std::string listener;
   std::string helo;
-  std::string tls_version;   // "TLSv1.3", empty: none
+  std::string tls_version;  // "TLSv1.3", empty: none
   std::string tls_cipher;
   std::string tls_client_subject;
   std::string login;
   std::string mechanism;
-  std::string backend;       // that vouched for the login
+  std::string backend;  // that vouched for the login
 };
 
 struct RecipientRecord {
   std::string recipient;
   std::uint16_t code = 0;
-  std::string reply;         // enhanced code and text as the client got it
-  std::string rule;          // ours, when a rule refused it
+  std::string reply;  // enhanced code and text as the client got it
+  std::string rule;   // ours, when a rule refused it
 };
 
 struct HitRecord {
@@ -44,25 +44,25 @@ struct HitRecord {
 };
 
 struct TransactionRecord {
-  JournalTime time;          // when it ended
-  std::string id;            // session id + '.' + transaction number
+  JournalTime time;  // when it ended
+  std::string id;    // session id + '.' + transaction number
   PeerRecord peer;
-  std::string result;        // accepted, rejected, deferred, aborted
+  std::string result;  // accepted, rejected, deferred, aborted
   std::string reverse_path;
   std::vector<RecipientRecord> recipients;  // at most 100 are kept, `recipients_total` counts all
   std::size_t recipients_total = 0;
   std::size_t recipients_accepted = 0;
   std::string header_from;
   std::string message_id;
-  std::string subject;       // only when configured
+  std::string subject;  // only when configured
   std::uint64_t octets = 0;
   std::size_t attachments = 0;
   std::size_t parts = 0;
   std::vector<HitRecord> hits;
-  std::string rule;          // that decided, when refused by us
-  std::uint16_t code = 0;    // final reply to the client
+  std::string rule;        // that decided, when refused by us
+  std::uint16_t code = 0;  // final reply to the client
   std::string reply;
-  std::string upstream;      // name/server
+  std::string upstream;  // name/server
   std::uint16_t upstream_code = 0;
   std::string upstream_reply;
   std::string queue_id;
@@ -74,7 +74,7 @@ struct SessionRecord {
   JournalTime time;
   std::string id;
   PeerRecord peer;
-  std::string reason;        // quit, client_lost, timeout, policy, upstream, drain
+  std::string reason;  // quit, client_lost, timeout, policy, upstream, drain
   std::string detail;
   std::uint64_t transactions = 0;
   std::uint64_t messages_accepted = 0;
@@ -89,17 +89,17 @@ struct SessionRecord {
 struct EventRecord {
   JournalTime time;
   enum class Level : std::uint8_t { debug, info, warning, error } level = Level::info;
-  std::string event;         // stable name: "config_reloaded", "upstream_down", "auth_failed"
-  std::string session;       // id, or empty
+  std::string event;    // stable name: "config_reloaded", "upstream_down", "auth_failed"
+  std::string session;  // id, or empty
   std::vector<std::pair<std::string, std::string>> fields;
-  std::string message;       // one English sentence
+  std::string message;  // one English sentence
 };
 
 struct JournalSettings {
   enum class Sink : std::uint8_t { stderr_, file, syslog } sink = Sink::stderr_;
-  std::string path;                     // for file; reopened on SIGHUP (logrotate)
+  std::string path;  // for file; reopened on SIGHUP (logrotate)
   EventRecord::Level level = EventRecord::Level::info;
-  bool subject = false;                 // write Subject
+  bool subject = false;                            // write Subject
   std::size_t queue_octets_max = 8 * 1024 * 1024;  // per writer handle; more is dropped and counted
 };
 
@@ -120,8 +120,8 @@ class Journal {
   void write(const TransactionRecord& record);
   void write(const SessionRecord& record);
   void write(const EventRecord& record);
-  void reopen();                        // after logrotate; keeps the old file when it fails
-  void flush();                         // blocks until written; shutdown and tests
+  void reopen();  // after logrotate; keeps the old file when it fails
+  void flush();   // blocks until written; shutdown and tests
   std::uint64_t dropped() const;
 
  private:
