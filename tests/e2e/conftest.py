@@ -1,0 +1,63 @@
+"""Fixtures of the end-to-end tests. PORTCULLIS_BIN names the program under test."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from parts.certificates import Authority  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def program():
+    """The portcullis binary."""
+    path = os.environ.get("PORTCULLIS_BIN", "")
+    assert path and os.access(path, os.X_OK), f"PORTCULLIS_BIN names no program: {path!r}"
+    return path
+
+
+@pytest.fixture(scope="session")
+def session_directory():
+    """A short path that servers running as other users can enter."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="e2e-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def authority(session_directory):
+    return Authority(session_directory / "ca")
+
+
+@pytest.fixture(scope="session")
+def pair(authority):
+    """Certificate and key of mx.example.com and of this run's loopback address."""
+    return authority.server("mx.example.com", "localhost")
+
+
+@pytest.fixture
+def directory(session_directory, request):
+    """A directory of this test."""
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name)[5:29]
+    path = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=session_directory))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def parts():
+    """parts.use(x): x.stop() at the end of the test, in reverse order, even after a failure."""
+    with contextlib.ExitStack() as stack:
+        class Parts:
+            @staticmethod
+            def use(part):
+                stack.callback(part.stop)
+                return part
+        yield Parts
