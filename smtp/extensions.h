@@ -34,7 +34,7 @@ struct Extensions {
   bool requiretls = false;
   bool vrfy = false;
   bool help = false;
-  std::optional<std::uint64_t> size;  // SIZE without a value, or 0 ("no limit"): value 0
+  std::optional<std::uint64_t> size = std::nullopt;  // SIZE without a value, or 0 ("no limit"): value 0
   std::uint8_t auth = 0;              // MechanismBit
   std::uint16_t xforward = 0;         // XAttributeBit
   std::uint16_t xclient = 0;          // XAttributeBit

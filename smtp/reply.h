@@ -23,7 +23,8 @@ struct Reply {
 
 // Appends the wire form, one line or several ("250-..."), CRLF at the end. Every octet of the text
 // that is not printable ASCII, blank or valid UTF-8 is written as '?': a reply can not be broken by
-// what is quoted in it. Over-long lines are cut at reply_line limits.
+// what is quoted in it. Over-long lines are cut at 512 octets (RFC 5321
+// 4.5.3.1.5).
 void append_wire(std::string& out, const Reply& reply);
 
 // A basic enhanced code for a reply that has none: x.0.0 with x from the code's class.
@@ -40,16 +41,17 @@ class ReplyParser {
   enum class Status : std::uint8_t { need_more, complete, malformed };
 
   // Consumes from the front of `bytes` up to the end of the first complete reply; stops there.
-  // Returns how many octets were consumed; status() then tells.
+  // Returns how many octets were consumed; status() then tells. Consumes nothing while a complete
+  // reply waits to be taken, and everything once malformed: the connection is to be closed.
   std::size_t feed(std::string_view bytes);
   Status status() const { return status_; }
-  // The complete reply; resets the parser for the next one.
+  // The complete reply (empty, code 0, when there is none); resets the parser for the next one.
   Reply take();
   // True when nothing has been fed since the last take().
-  bool idle() const { return line_.empty() && reply_.code == 0; }
+  bool idle() const { return status_ == Status::need_more && line_.empty() && lines_ == 0; }
 
  private:
-  bool finish_line();
+  Status finish_line(std::string_view line);
   Status status_ = Status::need_more;
   Reply reply_;
   std::string line_;

@@ -1,0 +1,282 @@
+#include "smtp/path.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+
+#include "smtp/address_literal.h"
+#include "smtp/ascii.h"
+#include "smtp/limits.h"
+#include "smtp/utf8.h"
+
+namespace portcullis::smtp {
+namespace {
+
+constexpr std::size_t label_octets = 63;  // RFC 1035 2.3.4
+
+// atext of RFC 5322 3.2.3, the ASCII part.
+constexpr bool is_atext(char c) {
+  return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
+}
+
+// Reads the pieces of a path from left to right; the first fault sticks.
+class Cursor {
+ public:
+  Cursor(std::string_view text, bool allow_utf8) : rest_(text), allow_utf8_(allow_utf8) {}
+
+  bool at_end() const { return rest_.empty(); }
+  char peek() const { return rest_.empty() ? '\0' : rest_.front(); }
+  std::string_view rest() const { return rest_; }
+  PathError error() const { return error_.value_or(PathError::syntax); }
+
+  bool take(char c) {
+    if (rest_.empty() || rest_.front() != c) return false;
+    rest_.remove_prefix(1);
+    return true;
+  }
+  bool take_ignoring_case(std::string_view word) {
+    if (!starts_with_ignoring_case(rest_, word)) return false;
+    rest_.remove_prefix(word.size());
+    return true;
+  }
+
+  bool local_part(std::string& out);
+  bool domain(std::string_view& out);
+
+ private:
+  bool dot_string(std::string& out);
+  bool quoted_string(std::string& out);
+  bool fail(PathError error) {
+    error_ = error_.value_or(error);
+    return false;
+  }
+  // Octets of the printable UTF-8 sequence at the front, 0 (and the fault noted) if it may not be.
+  std::size_t utf8_octets();
+
+  std::string_view rest_;
+  bool allow_utf8_;
+  std::optional<PathError> error_;
+};
+
+std::size_t Cursor::utf8_octets() {
+  if (rest_.empty() || is_ascii(rest_.front())) return 0;
+  const std::size_t octets = allow_utf8_ ? utf8_printable_octets(rest_) : 0;
+  if (octets == 0) fail(allow_utf8_ ? PathError::syntax : PathError::utf8_not_allowed);
+  return octets;
+}
+
+bool Cursor::local_part(std::string& out) {
+  const bool ok = peek() == '"' ? quoted_string(out) : dot_string(out);
+  if (!ok) return false;
+  return out.size() <= limits::local_part_octets || fail(PathError::too_long);
+}
+
+// Dot-string = Atom *("." Atom), RFC 5321 4.1.2; atext extended by RFC 6531 3.3.
+bool Cursor::dot_string(std::string& out) {
+  std::size_t length = 0;
+  bool atom_empty = true;
+  const std::string_view start = rest_;
+  while (!rest_.empty()) {
+    std::size_t octets = 1;
+    if (peek() == '.') {
+      if (atom_empty) return fail(PathError::syntax);
+      atom_empty = true;
+    } else {
+      if (!is_atext(peek())) octets = utf8_octets();
+      if (octets == 0) break;
+      atom_empty = false;
+    }
+    rest_.remove_prefix(octets);
+    length += octets;
+  }
+  if (atom_empty || error_) return fail(PathError::syntax);
+  out = start.substr(0, length);
+  return true;
+}
+
+// Quoted-string of RFC 5321 4.1.2, kept without its quotes and backslashes. Two legal forms are
+// refused because the servers behind us disagree about them: the empty one, and one with '@', which
+// some of them take for a route to another domain (Postfix does unless told not to).
+bool Cursor::quoted_string(std::string& out) {
+  out.clear();
+  take('"');
+  while (!take('"')) {
+    const bool escaped = take('\\');  // RFC 6531 does not extend quoted pairs: ASCII only
+    std::size_t octets = 1;
+    if (!is_ascii(peek())) octets = escaped ? 0 : utf8_octets();
+    if (octets == 0 || is_control(peek()) || peek() == '@') return fail(PathError::syntax);
+    out += rest_.substr(0, octets);
+    rest_.remove_prefix(octets);
+  }
+  return !out.empty() || fail(PathError::syntax);
+}
+
+// Domain or address literal, up to what can not be part of it.
+bool Cursor::domain(std::string_view& out) {
+  const std::string_view start = rest_;
+  std::size_t length = 0;
+  if (peek() == '[') {
+    length = std::min(start.find(']'), start.size() - 1) + 1;
+    if (!is_valid_address_literal(start.substr(0, length))) return fail(PathError::syntax);
+  } else {
+    while (length < start.size() && start[length] != '>' && start[length] != ',' && start[length] != ':') {
+      rest_ = start.substr(length);
+      const std::size_t octets = is_ascii(start[length]) ? 1 : utf8_octets();
+      if (octets == 0) return false;
+      length += octets;
+    }
+    if (length > limits::domain_octets) return fail(PathError::too_long);
+    if (!is_valid_domain(start.substr(0, length), allow_utf8_)) return fail(PathError::syntax);
+  }
+  out = start.substr(0, length);
+  rest_ = start.substr(length);
+  return true;
+}
+
+bool mailbox(Cursor& cursor, Mailbox& out) {
+  std::string_view domain;
+  if (!cursor.local_part(out.local) || !cursor.take('@') || !cursor.domain(domain)) return false;
+  out.domain = domain;
+  return true;
+}
+
+// A-d-l ":" of RFC 5321 4.1.2: read to be sure that it is one, then forgotten (appendix C).
+bool skip_source_route(Cursor& cursor) {
+  if (cursor.peek() != '@') return true;
+  std::string_view ignored;
+  do {
+    if (!cursor.take('@') || !cursor.domain(ignored)) return false;
+  } while (cursor.take(','));
+  return cursor.take(':');
+}
+
+// <Postmaster> without a domain (RFC 5321 4.5.1), recipients only.
+bool bare_postmaster(Cursor& cursor, Mailbox& out) {
+  constexpr std::string_view postmaster = "postmaster";
+  const std::string_view name = cursor.rest().substr(0, postmaster.size());
+  if (cursor.rest().substr(name.size(), 1) != ">" || !cursor.take_ignoring_case(postmaster)) return false;
+  out.local = name;
+  return true;
+}
+
+bool needs_quotes(std::string_view local) {
+  if (local.empty() || local.front() == '.' || local.back() == '.') return true;
+  if (local.find("..") != std::string_view::npos) return true;
+  return !std::ranges::all_of(local, [](char c) { return is_atext(c) || c == '.' || !is_ascii(c); });
+}
+
+void append_mailbox(std::string& out, const Mailbox& mailbox) {
+  if (needs_quotes(mailbox.local)) {
+    out += '"';
+    for (const char c : mailbox.local) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += '"';
+  } else {
+    out += mailbox.local;
+  }
+  if (mailbox.domain.empty()) return;
+  out += '@';
+  out += mailbox.domain;
+}
+
+// Octets of to_wire(path).
+std::size_t wire_octets(const Mailbox& mailbox) {
+  std::size_t octets = mailbox.local.size() + mailbox.domain.size() + 3;  // < @ >
+  if (needs_quotes(mailbox.local)) {
+    const auto escaped = std::ranges::count_if(mailbox.local, [](char c) { return c == '"' || c == '\\'; });
+    octets += 2 + static_cast<std::size_t>(escaped);
+  }
+  return octets;
+}
+
+enum class Direction : std::uint8_t { reverse, forward };
+
+std::expected<ParsedPath, PathError> parse_argument(std::string_view argument, Direction direction,
+                                                    bool allow_utf8) {
+  Cursor cursor(argument, allow_utf8);
+  if (!cursor.take_ignoring_case(direction == Direction::reverse ? "FROM:" : "TO:")) {
+    return std::unexpected(PathError::syntax);
+  }
+  while (cursor.take(' ')) {
+  }
+  ParsedPath parsed;
+  Path& path = parsed.path;
+  if (!cursor.take('<')) return std::unexpected(PathError::syntax);
+  if (direction == Direction::reverse && cursor.peek() == '>') {
+    path.null = true;
+  } else if (direction == Direction::reverse || !bare_postmaster(cursor, path.mailbox)) {
+    if (!skip_source_route(cursor) || !mailbox(cursor, path.mailbox)) return std::unexpected(cursor.error());
+    if (wire_octets(path.mailbox) > limits::path_octets) return std::unexpected(PathError::too_long);
+  }
+  if (!cursor.take('>')) return std::unexpected(cursor.error());
+  if (!cursor.at_end() && !cursor.take(' ')) return std::unexpected(PathError::syntax);
+  path.utf8 = std::ranges::any_of(path.mailbox.local, [](char c) { return !is_ascii(c); }) ||
+              std::ranges::any_of(path.mailbox.domain, [](char c) { return !is_ascii(c); });
+  parsed.parameters = cursor.rest();
+  return parsed;
+}
+
+bool is_valid_label(std::string_view label, bool allow_utf8) {
+  if (label.empty() || label.front() == '-' || label.back() == '-') return false;
+  bool ascii = true;
+  while (!label.empty()) {
+    const std::size_t octets = is_ascii(label[0]) ? 1 : utf8_printable_octets(label);
+    if (octets == 0) return false;
+    if (octets == 1 && !is_alnum(label[0]) && label[0] != '-') return false;
+    ascii = ascii && octets == 1;
+    label.remove_prefix(octets);
+  }
+  return ascii || allow_utf8;
+}
+
+}  // namespace
+
+std::string to_string(const Mailbox& mailbox) {
+  std::string out;
+  out.reserve(wire_octets(mailbox));
+  append_mailbox(out, mailbox);
+  return out;
+}
+
+std::string to_wire(const Path& path) {
+  if (path.null) return "<>";
+  std::string out;
+  out.reserve(wire_octets(path.mailbox));
+  out += '<';
+  append_mailbox(out, path.mailbox);
+  out += '>';
+  return out;
+}
+
+std::expected<ParsedPath, PathError> parse_mail_argument(std::string_view argument, bool allow_utf8) {
+  return parse_argument(argument, Direction::reverse, allow_utf8);
+}
+
+std::expected<ParsedPath, PathError> parse_rcpt_argument(std::string_view argument, bool allow_utf8) {
+  return parse_argument(argument, Direction::forward, allow_utf8);
+}
+
+std::expected<Mailbox, PathError> parse_mailbox(std::string_view text, bool allow_utf8) {
+  Cursor cursor(text, allow_utf8);
+  Mailbox parsed;
+  if (!mailbox(cursor, parsed) || !cursor.at_end()) return std::unexpected(cursor.error());
+  if (wire_octets(parsed) > limits::path_octets) return std::unexpected(PathError::too_long);
+  return parsed;
+}
+
+bool is_valid_domain(std::string_view domain, bool allow_utf8) {
+  if (domain.empty() || domain.size() > limits::domain_octets) return false;
+  if (domain.front() == '[') return is_valid_address_literal(domain);
+  if (domain.back() == '.') return false;
+  while (!domain.empty()) {
+    const std::string_view label = next_token(domain, '.');
+    // A U-label is bounded by its A-label, which only IDNA can tell; the domain's bound holds here.
+    const bool ascii = std::ranges::all_of(label, is_ascii);
+    if ((ascii && label.size() > label_octets) || !is_valid_label(label, allow_utf8)) return false;
+  }
+  return true;
+}
+
+}  // namespace portcullis::smtp
