@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace portcullis::metrics {
@@ -97,13 +98,14 @@ struct EventRecord {
 
 struct JournalSettings {
   enum class Sink : std::uint8_t { stderr_, file, syslog } sink = Sink::stderr_;
-  std::string path;  // for file; reopened on SIGHUP (logrotate)
+  std::string path;  // file: its name; syslog: the socket, /dev/log when empty
   EventRecord::Level level = EventRecord::Level::info;
   bool subject = false;                            // write Subject
-  std::size_t queue_octets_max = 8 * 1024 * 1024;  // per writer handle; more is dropped and counted
+  std::size_t queue_octets_max = 8 * 1024 * 1024;  // not yet written; more is dropped and counted
 };
 
-// Renders one line, '\n' included. Pure; tested alone.
+// Renders one line, '\n' included. Values are cut at 1024 octets; 100 recipients, 100 hits and 50
+// fields of an event are kept. Pure.
 void append_json(std::string& out, const TransactionRecord& record);
 void append_json(std::string& out, const SessionRecord& record);
 void append_json(std::string& out, const EventRecord& record);
@@ -112,7 +114,7 @@ class Journal {
  public:
   // Opens the sink; throws std::runtime_error with a sentence when that fails (start-up only).
   explicit Journal(JournalSettings settings);
-  ~Journal();  // writes what is queued
+  ~Journal();  // writes what is queued; a sink that takes nothing for 5 s is given up
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
@@ -120,9 +122,10 @@ class Journal {
   void write(const TransactionRecord& record);
   void write(const SessionRecord& record);
   void write(const EventRecord& record);
-  void reopen();  // after logrotate; keeps the old file when it fails
-  void flush();   // blocks until written; shutdown and tests
-  std::uint64_t dropped() const;
+  // After logrotate: what was queued before goes to the old file. Keeps that one when it fails.
+  void reopen();
+  void flush();                   // blocks until written, at most 5 s; shutdown and tests
+  std::uint64_t dropped() const;  // records lost: queue full, or the sink failed
 
  private:
   struct Impl;

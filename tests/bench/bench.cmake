@@ -9,3 +9,4 @@ function(add_bench name)
 endfunction()
 
 add_bench(smtp_content LINK pc_smtp)
+add_bench(journal LINK pc_metrics)

@@ -1,0 +1,185 @@
+#include "metrics/journal.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <utility>
+
+#include "metrics/journal_sink.h"
+
+namespace portcullis::metrics {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long the writer lets lines gather: one write(2) and one wake-up for many records.
+constexpr auto linger = 5ms;
+constexpr auto flush_patience = std::chrono::seconds(JournalSink::stop_grace_seconds);
+
+// syslog(3): facility mail, and the severity of the record.
+std::string_view syslog_priority(EventRecord::Level level) {
+  switch (level) {
+    case EventRecord::Level::debug:
+      return "<23>";
+    case EventRecord::Level::info:
+      return "<22>";
+    case EventRecord::Level::warning:
+      return "<20>";
+    case EventRecord::Level::error:
+      return "<19>";
+  }
+  return "<19>";
+}
+
+// The writer must neither take the process's signals nor die of SIGPIPE.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
+struct Journal::Impl {
+  explicit Impl(JournalSettings s) : settings(std::move(s)), sink(settings, stopping) {
+    const SignalsBlocked blocked;
+    writer = std::thread([this] { run(); });
+  }
+  ~Impl() {
+    {
+      const std::scoped_lock lock(mutex);
+      stopping = true;
+    }
+    work.notify_one();
+    writer.join();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  template <typename Record>
+  void write(const Record& record, EventRecord::Level level);
+  void enqueue(std::string_view line);
+  void run();
+
+  const JournalSettings settings;
+  std::atomic<bool> stopping = false;
+  std::atomic<std::uint64_t> dropped = 0;
+  std::mutex mutex;  // guards what follows, up to the sink
+  std::condition_variable work;
+  std::condition_variable done;
+  std::string queue;
+  std::uint64_t octets_queued = 0;   // since the start
+  std::uint64_t octets_written = 0;  // or lost
+  bool hurry = false;                // do not linger
+  std::uint64_t reopens_wanted = 0;
+  std::uint64_t reopens_done = 0;
+  JournalSink sink;  // the writer's
+  std::thread writer;
+};
+
+template <typename Record>
+void Journal::Impl::write(const Record& record, EventRecord::Level level) try {
+  // Rendered outside the lock, into memory that is kept from record to record.
+  thread_local std::string line;
+  line.clear();
+  if (settings.sink == JournalSettings::Sink::syslog) line += syslog_priority(level);
+  append_json(line, record);
+  enqueue(line);
+} catch (const std::bad_alloc&) {
+  dropped.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Journal::Impl::enqueue(std::string_view line) {
+  bool wake = false;
+  {
+    const std::scoped_lock lock(mutex);
+    const std::size_t before = queue.size(), after = before + line.size();
+    if (after > settings.queue_octets_max) {
+      dropped.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    queue += line;
+    octets_queued += line.size();
+    const std::size_t half = settings.queue_octets_max / 2;
+    if (before < half && after >= half) hurry = wake = true;
+    if (before == 0) wake = true;
+  }
+  if (wake) work.notify_one();
+}
+
+void Journal::Impl::run() {
+  std::string batch;
+  std::unique_lock lock(mutex);
+  for (;;) {
+    work.wait(lock, [this] { return stopping || reopens_wanted != reopens_done || !queue.empty(); });
+    work.wait_for(lock, linger, [this] { return stopping || reopens_wanted != reopens_done || hurry; });
+    batch.swap(queue);
+    hurry = false;
+    const std::uint64_t up_to = octets_queued;
+    const std::uint64_t reopens = reopens_wanted;
+    const bool reopen = reopens != reopens_done;
+    lock.unlock();
+    // What was queued before the rotation belongs to the old file.
+    dropped.fetch_add(sink.write(batch), std::memory_order_relaxed);
+    if (reopen) sink.reopen();
+    batch.clear();
+    lock.lock();
+    octets_written = up_to;
+    reopens_done = reopens;
+    done.notify_all();
+    if (stopping && queue.empty()) return;
+  }
+}
+
+Journal::Journal(JournalSettings settings) : impl_(std::make_unique<Impl>(std::move(settings))) {}
+Journal::~Journal() = default;
+
+void Journal::write(const TransactionRecord& record) {
+  if (record.subject.empty() || impl_->settings.subject)
+    return impl_->write(record, EventRecord::Level::info);
+  TransactionRecord without = record;
+  without.subject.clear();
+  impl_->write(without, EventRecord::Level::info);
+}
+
+void Journal::write(const SessionRecord& record) { impl_->write(record, EventRecord::Level::info); }
+
+void Journal::write(const EventRecord& record) {
+  if (record.level >= impl_->settings.level) impl_->write(record, record.level);
+}
+
+void Journal::reopen() {
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    ++impl_->reopens_wanted;
+  }
+  impl_->work.notify_one();
+}
+
+void Journal::flush() {
+  std::unique_lock lock(impl_->mutex);
+  impl_->hurry = true;
+  impl_->work.notify_one();
+  const std::uint64_t up_to = impl_->octets_queued;
+  const std::uint64_t reopens = impl_->reopens_wanted;
+  impl_->done.wait_for(lock, flush_patience,
+                       [&] { return impl_->octets_written >= up_to && impl_->reopens_done >= reopens; });
+}
+
+std::uint64_t Journal::dropped() const { return impl_->dropped.load(std::memory_order_relaxed); }
+
+}  // namespace portcullis::metrics

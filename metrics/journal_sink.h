@@ -1,0 +1,43 @@
+// Where journal lines go: standard error, a file or the local syslog daemon. Used by the journal's
+// writer thread only, which may block here.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <string_view>
+
+#include "metrics/journal.h"
+
+namespace portcullis::metrics {
+
+class JournalSink {
+ public:
+  // Throws std::runtime_error when the sink can not be opened. Once `stopping` is true, a peer that
+  // takes nothing is given up after stop_grace_seconds.
+  JournalSink(const JournalSettings& settings, const std::atomic<bool>& stopping);
+  ~JournalSink();
+  JournalSink(const JournalSink&) = delete;
+  JournalSink& operator=(const JournalSink&) = delete;
+
+  static constexpr int stop_grace_seconds = 5;
+
+  // Writes whole lines. Returns how many records were lost.
+  std::uint64_t write(std::string_view lines);
+  // Opens the file anew (after logrotate) or connects to syslog again; keeps the old one on failure.
+  void reopen();
+
+ private:
+  bool open(std::string& error);
+  std::uint64_t write_stream(std::string_view lines);
+  std::uint64_t write_datagrams(std::string_view lines);
+  bool send_datagram(std::string_view line);
+  bool wait_writable();
+
+  const JournalSettings& settings_;
+  const std::atomic<bool>& stopping_;
+  int fd_ = -1;
+  bool regular_ = false;  // a file: never slow in a way poll could tell
+  bool torn_ = false;     // the last write ended inside a line
+};
+
+}  // namespace portcullis::metrics

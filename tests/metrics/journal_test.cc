@@ -1,0 +1,442 @@
+#include "metrics/journal.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidjson/document.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "metrics/json.h"
+
+namespace portcullis::metrics {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::sys_days;
+using testing::HasSubstr;
+
+std::string escaped(std::string_view value, std::size_t octets_max = 1000) {
+  // An exact-size heap copy: ASan sees one octet too far.
+  const std::unique_ptr<char[]> copy(new char[value.size()]);
+  value.copy(copy.get(), value.size());
+  std::string out;
+  append_json_string(out, {copy.get(), value.size()}, octets_max);
+  return out;
+}
+
+TEST(JsonString, ShowsNothingDangerous) {
+  using namespace std::string_view_literals;
+  struct Case {
+    std::string_view value, json;
+  };
+  const Case cases[] = {
+      {"", R"("")"},
+      {"plain", R"("plain")"},
+      {"a\"b\\c/d", R"("a\"b\\c/d")"},
+      {"\r\n\t", R"("\r\n\t")"},
+      {"\0\x01\x1b[31m\x7f"sv, R"("\u0000\u0001\u001b[31m\u007f")"},
+      {"J\xc3\xbcrgen \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x93\xa7",
+       "\"J\xc3\xbcrgen \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x93\xa7\""},
+      {"\xc2\x85\xc2\x9b", R"("\u0085\u009b")"},                            // C1: NEL, CSI
+      {"\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8f", R"("\u202e\u2066\u200f")"},  // bidi
+      {"\xe2\x80\xa8\xe2\x80\xa9", R"("\u2028\u2029")"},                    // line separators
+      {"\xe2\x80\x8b\xef\xbb\xbf\xe2\x81\xa0", R"("\u200b\ufeff\u2060")"},  // zero width
+      {"\xf3\xa0\x80\x81", R"("\udb40\udc01")"},                            // tag
+      {"\x80|\xff|\xc3", "\"\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd\""},     // no lead, never, cut short
+      {"\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},                         // overlong '/'
+      {"\xe0\x80\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},         // overlong
+      {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},         // surrogate
+      {"\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},  // beyond U+10FFFF
+      {"\xf0\x9f\x93\"", "\"\xef\xbf\xbd\\\"\""},  // a lead does not eat a quote
+      {"\xe2\x82\n", "\"\xef\xbf\xbd\\n\""},
+  };
+  for (const auto& [value, json] : cases) EXPECT_EQ(escaped(value), json);
+}
+
+TEST(JsonString, CutsBetweenCharacters) {
+  EXPECT_EQ(escaped("abcdef", 3), "\"abc\xe2\x80\xa6\"");
+  EXPECT_EQ(escaped("abcdef", 6), "\"abcdef\"");
+  EXPECT_EQ(escaped("ab\xe6\x97\xa5", 4), "\"ab\xe2\x80\xa6\"");
+  EXPECT_EQ(escaped("ab\xe6\x97\xa5", 3), "\"ab\xe2\x80\xa6\"");
+  EXPECT_EQ(escaped("ab\xe6\x97\xa5", 2), "\"ab\xe2\x80\xa6\"");
+  EXPECT_EQ(escaped("\x80\x80\x80\x80\x80\x80", 4), "\"\xef\xbf\xbd\xe2\x80\xa6\"");
+}
+
+PeerRecord full_peer() {
+  return {.client = "192.0.2.7",
+          .client_port = 40404,
+          .via = "192.0.2.1",
+          .listener = "submission",
+          .helo = "laptop",
+          .tls_version = "TLSv1.3",
+          .tls_cipher = "TLS_AES_128_GCM_SHA256",
+          .tls_client_subject = "CN=alice",
+          .login = "alice@example.com",
+          .mechanism = "PLAIN",
+          .backend = "ldap"};
+}
+
+TransactionRecord full_transaction() {
+  TransactionRecord record;
+  record.time = sys_days{std::chrono::year(2026) / 11 / 21} + std::chrono::milliseconds(63903250);
+  record.id = "01JD.1";
+  record.peer = full_peer();
+  record.result = "rejected";
+  record.reverse_path = "alice@example.com";
+  record.recipients = {{"bob@example.com", 250, "2.1.5 ok", ""},
+                       {"eve@example.com", 550, "5.7.1 no", "lists"}};
+  record.recipients_total = 2;
+  record.recipients_accepted = 1;
+  record.header_from = "alice@example.com";
+  record.message_id = "<1@example.com>";
+  record.subject = "hello";
+  record.octets = 1234;
+  record.attachments = 1;
+  record.parts = 3;
+  record.hits = {{"lists", "rcpt", "reject", "enforce"}};
+  record.rule = "identity";
+  record.code = 550;
+  record.reply = "5.7.1 not yours";
+  record.upstream = "legacy/10.0.0.5:25";
+  record.upstream_code = 250;
+  record.upstream_reply = "2.0.0 queued as 4XyZ";
+  record.queue_id = "4XyZ";
+  record.duration_seconds = 1.25;
+  record.upstream_reply_seconds = 0.0625;
+  return record;
+}
+
+SessionRecord full_session() {
+  SessionRecord record;
+  record.id = "01JD";
+  record.peer = full_peer();
+  record.reason = "quit";
+  record.detail = "as it should be";
+  record.transactions = 2;
+  return record;
+}
+
+EventRecord full_event() {
+  EventRecord record;
+  record.level = EventRecord::Level::warning;
+  record.event = "upstream_down";
+  record.session = "01JD";
+  record.fields = {{"upstream", "legacy"}, {"server", "10.0.0.5:25"}};
+  record.message = "Server 10.0.0.5:25 does not answer.";
+  return record;
+}
+
+template <typename Record>
+std::string rendered(const Record& record) {
+  std::string out;
+  append_json(out, record);
+  return out;
+}
+
+TEST(JournalLine, Transaction) {
+  EXPECT_EQ(
+      rendered(full_transaction()),
+      R"({"time":"2026-11-21T17:45:03.250Z","type":"transaction","id":"01JD.1","client":"192.0.2.7",)"
+      R"("client_port":40404,"via":"192.0.2.1","listener":"submission","helo":"laptop",)"
+      R"("tls_version":"TLSv1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","tls_client_subject":"CN=alice",)"
+      R"("login":"alice@example.com","mechanism":"PLAIN","backend":"ldap","result":"rejected",)"
+      R"("reverse_path":"alice@example.com","recipients":[{"recipient":"bob@example.com","code":250,)"
+      R"("reply":"2.1.5 ok"},{"recipient":"eve@example.com","code":550,"reply":"5.7.1 no",)"
+      R"("rule":"lists"}],"recipients_total":2,"recipients_accepted":1,)"
+      R"("header_from":"alice@example.com","message_id":"<1@example.com>","subject":"hello",)"
+      R"("octets":1234,"attachments":1,"parts":3,"hits":[{"rule":"lists","stage":"rcpt",)"
+      R"("action":"reject","mode":"enforce"}],"rule":"identity","code":550,"reply":"5.7.1 not yours",)"
+      R"("upstream":"legacy/10.0.0.5:25","upstream_code":250,"upstream_reply":"2.0.0 queued as 4XyZ",)"
+      R"("queue_id":"4XyZ","duration_seconds":1.250000,"upstream_reply_seconds":0.062500})"
+      "\n");
+}
+
+TEST(JournalLine, EmptyFieldsAreLeftOut) {
+  EXPECT_EQ(rendered(TransactionRecord{}),
+            R"({"time":"1970-01-01T00:00:00.000Z","type":"transaction","reverse_path":"",)"
+            R"("recipients_total":0,"recipients_accepted":0,"octets":0,"attachments":0,"parts":0,)"
+            R"("duration_seconds":0.000000,"upstream_reply_seconds":0.000000})"
+            "\n");
+  EXPECT_EQ(rendered(SessionRecord{}),
+            R"({"time":"1970-01-01T00:00:00.000Z","type":"session","transactions":0,"messages_accepted":0,)"
+            R"("octets_in":0,"octets_out":0,"commands":0,"auth_failures":0,"duration_seconds":0.000000})"
+            "\n");
+  EXPECT_EQ(rendered(full_event()),
+            R"({"time":"1970-01-01T00:00:00.000Z","type":"event","level":"warning","event":"upstream_down",)"
+            R"("session":"01JD","fields":{"upstream":"legacy","server":"10.0.0.5:25"},)"
+            R"("message":"Server 10.0.0.5:25 does not answer."})"
+            "\n");
+}
+
+TEST(JournalLine, DurationsThatAreNoneAreLeftOut) {
+  for (const double value :
+       {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    SessionRecord record;
+    record.duration_seconds = value;
+    EXPECT_THAT(rendered(record), Not(HasSubstr("duration_seconds")));
+  }
+}
+
+TEST(JournalLine, IsBounded) {
+  TransactionRecord record;
+  record.recipients.resize(5000, {std::string(5000, '\x01'), 250, std::string(5000, '\xff'), ""});
+  record.hits.resize(5000, {"r", "s", "a", "m"});
+  rapidjson::Document document;
+  const std::string line = rendered(record);
+  ASSERT_FALSE(document.Parse(line.c_str()).HasParseError());
+  EXPECT_EQ(document["recipients"].Size(), 100u);
+  EXPECT_EQ(document["hits"].Size(), 100u);
+  EXPECT_LT(line.size(), 2u << 20);
+}
+
+void collect_keys(const rapidjson::Value& value, std::set<std::string>& keys) {
+  if (value.IsArray())
+    for (const auto& item : value.GetArray()) collect_keys(item, keys);
+  if (!value.IsObject()) return;
+  for (const auto& member : value.GetObject()) {
+    keys.insert(member.name.GetString());
+    if (std::string_view(member.name.GetString()) != "fields") collect_keys(member.value, keys);
+  }
+}
+
+// docs/journal.md has a row `| `field` | ...` for each field and for no other.
+TEST(JournalDocs, ListEveryField) {
+  std::set<std::string> written, documented;
+  for (const std::string& line :
+       {rendered(full_transaction()), rendered(full_session()), rendered(full_event())}) {
+    rapidjson::Document document;
+    ASSERT_FALSE(document.Parse(line.c_str()).HasParseError());
+    collect_keys(document, written);
+  }
+  std::ifstream docs(PORTCULLIS_SOURCE_DIR "/docs/journal.md");
+  ASSERT_TRUE(docs);
+  for (std::string line; std::getline(docs, line);) {
+    if (!line.starts_with("| `")) continue;
+    documented.insert(line.substr(3, line.find('`', 3) - 3));
+  }
+  EXPECT_EQ(documented, written);
+}
+
+class JournalFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "journal-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  JournalSettings settings() const {
+    JournalSettings settings;
+    settings.sink = JournalSettings::Sink::file;
+    settings.path = directory_ / "journal.log";
+    return settings;
+  }
+  static std::vector<std::string> lines_of(const fs::path& path) {
+    std::ifstream file(path);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+  }
+  fs::path directory_;
+};
+
+TEST_F(JournalFile, HoldsWhatManyThreadsWrote) {
+  constexpr int threads = 4, records = 500;
+  Journal journal(settings());
+  {
+    std::vector<std::jthread> running;
+    for (int t = 0; t < threads; ++t)
+      running.emplace_back([&journal, t] {
+        SessionRecord record = full_session();
+        for (int i = 0; i < records; ++i) {
+          record.id = std::to_string(t) + "-" + std::to_string(i);
+          journal.write(record);
+        }
+      });
+  }
+  journal.flush();
+  std::set<std::string> ids;
+  for (const std::string& line : lines_of(settings().path)) {
+    rapidjson::Document document;
+    ASSERT_FALSE(document.Parse(line.c_str()).HasParseError()) << line;
+    ids.insert(document["id"].GetString());
+  }
+  EXPECT_EQ(ids.size(), std::size_t{threads * records});
+  EXPECT_EQ(journal.dropped(), 0u);
+  struct stat status{};
+  ASSERT_EQ(::stat(settings().path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0137, 0u);  // 0640 less the umask
+}
+
+TEST_F(JournalFile, FollowsARotation) {
+  Journal journal(settings());
+  journal.write(full_session());
+  fs::rename(settings().path, directory_ / "journal.log.1");
+  journal.reopen();
+  journal.flush();
+  journal.write(full_event());
+  journal.flush();
+  ASSERT_EQ(lines_of(directory_ / "journal.log.1").size(), 1u);
+  ASSERT_EQ(lines_of(settings().path).size(), 1u);
+  EXPECT_THAT(lines_of(settings().path)[0], HasSubstr("upstream_down"));
+}
+
+TEST_F(JournalFile, KeepsTheOldFileWhenTheNewCanNotBeOpened) {
+  fs::create_directory(directory_ / "sub");
+  JournalSettings there = settings();
+  there.path = directory_ / "sub" / "journal.log";
+  Journal journal(there);
+  fs::rename(directory_ / "sub", directory_ / "moved");
+  journal.reopen();
+  journal.flush();
+  journal.write(full_session());
+  journal.flush();
+  EXPECT_EQ(lines_of(directory_ / "moved" / "journal.log").size(), 1u);
+  EXPECT_EQ(journal.dropped(), 0u);
+}
+
+TEST_F(JournalFile, LeavesOutWhatWasNotAskedFor) {
+  JournalSettings quiet = settings();
+  quiet.level = EventRecord::Level::error;
+  {
+    Journal journal(quiet);
+    journal.write(full_event());
+    journal.write(full_transaction());
+  }
+  ASSERT_EQ(lines_of(quiet.path).size(), 1u);
+  EXPECT_THAT(lines_of(quiet.path)[0], Not(HasSubstr("\"subject\"")));
+  quiet.subject = true;
+  {
+    Journal(quiet).write(full_transaction());
+  }
+  EXPECT_THAT(lines_of(quiet.path)[1], HasSubstr(R"("subject":"hello")"));
+}
+
+TEST_F(JournalFile, CanNotBeOpened) {
+  JournalSettings nowhere = settings();
+  nowhere.path = directory_ / "no" / "such";
+  EXPECT_THROW(Journal{nowhere}, std::runtime_error);
+  nowhere.sink = JournalSettings::Sink::syslog;
+  EXPECT_THROW(Journal{nowhere}, std::runtime_error);
+  nowhere.path = std::string(200, 'x');
+  EXPECT_THROW(Journal{nowhere}, std::runtime_error);
+}
+
+// /dev/full answers ENOSPC to every write.
+TEST_F(JournalFile, CountsWhatAFullDiskLost) {
+  JournalSettings full = settings();
+  full.path = "/dev/full";
+  Journal journal(full);
+  for (int i = 0; i < 3; ++i) journal.write(full_session());
+  journal.flush();
+  EXPECT_EQ(journal.dropped(), 3u);
+}
+
+// Nobody reads the pipe: writers go on at once, the queue stays bounded, losses are counted, and when
+// somebody reads again every line is whole.
+TEST_F(JournalFile, ASlowSinkHoldsNobodyUp) {
+  JournalSettings slow = settings();
+  ASSERT_EQ(::mkfifo(slow.path.c_str(), 0600), 0);
+  slow.queue_octets_max = 64 * 1024;
+  const int reader = ::open(slow.path.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  constexpr std::size_t records = 2000;
+  std::string read;
+  {
+    Journal journal(slow);
+    const std::string line = rendered(full_session());
+    for (std::size_t i = 0; i < records; ++i) journal.write(full_session());
+    EXPECT_GT(journal.dropped(), 0u);
+    // pipe (64 KiB), one batch in the writer, one queue
+    EXPECT_GE(journal.dropped(), records - 3 * (64 * 1024 / line.size() + 1));
+    std::jthread drain([&](const std::stop_token& stop) {
+      char buffer[4096];
+      for (;;) {
+        const ssize_t n = ::read(reader, buffer, sizeof buffer);
+        if (n > 0) {
+          read.append(buffer, static_cast<std::size_t>(n));
+        } else if (stop.stop_requested()) {
+          return;
+        } else {
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+      }
+    });
+    journal.flush();
+    const std::uint64_t dropped = journal.dropped();
+    drain.request_stop();
+    drain.join();
+    EXPECT_EQ(static_cast<std::size_t>(std::count(read.begin(), read.end(), '\n')), records - dropped);
+    for (std::size_t at = 0; at < read.size(); at += line.size())
+      ASSERT_EQ(read.substr(at, line.size()), line);
+  }
+  ::close(reader);
+}
+
+TEST_F(JournalFile, ALostReaderIsNoSignal) {
+  JournalSettings pipe = settings();
+  ASSERT_EQ(::mkfifo(pipe.path.c_str(), 0600), 0);
+  const int reader = ::open(pipe.path.c_str(), O_RDONLY | O_NONBLOCK);
+  Journal journal(pipe);
+  ::close(reader);
+  journal.write(full_session());
+  journal.flush();
+  EXPECT_EQ(journal.dropped(), 1u);
+}
+
+TEST_F(JournalFile, SyslogGetsOneDatagramARecord) {
+  JournalSettings syslog = settings();
+  syslog.sink = JournalSettings::Sink::syslog;
+  syslog.path = directory_ / "log";
+  const auto listen = [&] {
+    const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    syslog.path.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  };
+  const auto receive = [](int fd) {
+    char buffer[65536];
+    const ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
+    return n < 0 ? std::string("nothing") : std::string(buffer, static_cast<std::size_t>(n));
+  };
+  int daemon = listen();
+  Journal journal(syslog);
+  journal.write(full_session());
+  journal.write(full_event());
+  journal.flush();
+  const std::string first = receive(daemon), second = receive(daemon);
+  EXPECT_THAT(first, testing::MatchesRegex(
+                         R"(<22>[A-Z][a-z]+ [ 0-9]+ [0-9]+:[0-9]+:[0-9]+ portcullis.[0-9]+.: \{"time".*\})"));
+  EXPECT_THAT(second, testing::StartsWith("<20>"));
+
+  // The daemon is restarted.
+  ::close(daemon);
+  fs::remove(syslog.path);
+  daemon = listen();
+  journal.write(full_session());
+  journal.flush();
+  EXPECT_THAT(receive(daemon), HasSubstr(R"("type":"session")"));
+  EXPECT_EQ(journal.dropped(), 0u);
+
+  ::close(daemon);
+  fs::remove(syslog.path);
+  journal.write(full_session());
+  journal.flush();
+  EXPECT_EQ(journal.dropped(), 1u);
+}
+
+}  // namespace
+}  // namespace portcullis::metrics
