@@ -19,21 +19,21 @@ inline constexpr std::size_t domain_octets = 255;
 inline constexpr std::size_t path_octets = 256;
 // Body line without CRLF: RFC says 998; real mail is longer and DKIM forbids folding, so lines are
 // only bounded, never cut. The bound is a matter of time, not memory: lines are streamed.
-inline constexpr std::size_t header_block_octets_default = 256 * 1024;
-inline constexpr std::size_t header_field_octets = 64 * 1024;
+inline constexpr std::size_t header_block_octets_default = std::size_t{256} * 1024;
+inline constexpr std::size_t header_field_octets = std::size_t{64} * 1024;
 inline constexpr std::size_t header_fields = 2000;
 inline constexpr std::size_t header_mailboxes = 1000;  // per address field
 inline constexpr std::size_t mime_boundary_octets = 70;      // RFC 2046 5.1.1
 inline constexpr std::size_t mime_depth = 16;
 inline constexpr std::size_t mime_parts = 10000;
-inline constexpr std::size_t mime_part_header_octets = 16 * 1024;
+inline constexpr std::size_t mime_part_header_octets = std::size_t{16} * 1024;
 inline constexpr std::size_t reply_line_octets = 2048;        // of a peer; RFC says 512
 inline constexpr std::size_t reply_lines = 128;
 inline constexpr std::size_t reply_text_octets = 8192;        // all lines of one reply together
 inline constexpr std::size_t relayed_reply_text_octets = 1024;
 inline constexpr std::size_t recipients_default = 1000;      // RFC 5321 asks for at least 100
 inline constexpr std::size_t pipelined_commands = 2000;
-inline constexpr std::size_t pending_input_octets = 64 * 1024;
+inline constexpr std::size_t pending_input_octets = std::size_t{64} * 1024;
 inline constexpr std::size_t login_octets = 320;
 inline constexpr std::size_t secret_octets = 8192;           // OAuth tokens are long
 inline constexpr std::uint64_t message_octets_default = 50ULL * 1024 * 1024;

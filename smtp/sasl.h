@@ -55,7 +55,7 @@ class SaslExchange {
   explicit SaslExchange(Mechanism mechanism) : mechanism_(mechanism) {}
 
   // First call: the initial response if there was one ("=" decodes to an empty string), else
-  // nullopt. Then each decoded response line. At most three rounds.
+  // nullopt. Then each decoded response line. At most three rounds; malformed once it is over.
   Status step(std::optional<std::string_view> response);
   std::string_view challenge() const { return challenge_; }
   // The credentials; the exchange keeps nothing secret afterwards.
@@ -63,10 +63,19 @@ class SaslExchange {
   Mechanism mechanism() const { return mechanism_; }
 
  private:
+  enum class State : std::uint8_t { start, message, password, over };
+  bool read(std::string_view message);
+  Status give_up();
+
   Mechanism mechanism_;
-  int round_ = 0;
+  State state_ = State::start;
   std::string_view challenge_;
   Credentials credentials_;
 };
+
+// When a backend refused a bearer token: what to send in one more 334 (base64), after which the
+// client's answer, a lone %x01 (RFC 7628 3.2.3) or an empty line (XOAUTH2), is read, whatever it
+// is, and the 535 follows. Empty for mechanisms that have no such round. Never a second attempt.
+std::string_view error_challenge(Mechanism mechanism);
 
 }  // namespace portcullis::smtp
