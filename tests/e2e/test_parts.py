@@ -3,6 +3,7 @@
 import imaplib
 import smtplib
 import ssl
+import tomllib
 
 from parts.clients import curl, message, msmtp, swaks
 from parts.dovecot import Dovecot
@@ -10,7 +11,9 @@ from parts.loopback import ADDRESS
 from parts.postfix import Postfix
 from parts.process import run
 from parts.prometheus import Prometheus, promtool_check
+from parts.scripted import CLOSE, ScriptedUpstream
 from parts.slapd import BASE, Slapd
+from parts.toml import dump
 
 
 def test_postfix_as_legacy_server(parts, directory, pair, authority):
@@ -87,3 +90,20 @@ def test_prometheus_scrapes(parts, directory):
     second.wait_for("prometheus_build_info")
     assert promtool_check("# TYPE bad_total gauge\nbad_total 1\n") != ""
     assert promtool_check("# HELP good_total Good things.\n# TYPE good_total counter\ngood_total 1\n") == ""
+
+
+def test_scripted_upstream_fails_where_told(parts, directory):
+    text = message("alice@example.com", "bob@example.com")
+    good = parts.use(ScriptedUpstream())
+    assert curl(good.port, "alice@example.com", "bob@example.com", text, directory).ok
+    assert good.messages == [text.encode()]
+    for broken in ({"GREETING": CLOSE}, {"MAIL": b"451 4.3.0 no\r\n"}, {"RCPT": CLOSE}, {"DATA": b"554 5.3.0 no\r\n"},
+                   {"DOT": CLOSE}):
+        upstream = parts.use(ScriptedUpstream(broken))
+        assert not curl(upstream.port, "alice@example.com", "bob@example.com", text, directory).ok
+        assert len(upstream.messages) == (1 if "DOT" in broken else 0)
+
+
+def test_toml_is_what_was_meant():
+    tree = {"a": "x\"y", "n": 3, "yes": True, "t": {"l": ["1", "2"]}, "r": [{"name": "one"}, {"name": "two", "s": {"k": 1}}]}
+    assert tomllib.loads(dump(tree)) == tree
