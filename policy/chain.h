@@ -21,7 +21,10 @@
 
 namespace portcullis::policy {
 
-// What a transaction has charged so far; refunded by settle() when it was not accepted.
+// What a transaction has charged so far: at most one item a rate. Begins empty, belongs to one
+// transaction and to the Chain that filled it. settle() gives everything back unless the message was
+// accepted by the upstream, whoever refused it. In an accepted message the recipients that the
+// upstream refused stay charged: trying addresses costs what sending to them would.
 struct ChargeList {
   struct Item {
     std::uint16_t rate = 0;  // index into Settings::rates
@@ -39,28 +42,31 @@ class Chain {
 
   // Names of every rule in a fixed order: Hit::rule and Verdict::rule index into it.
   const std::vector<std::string>& rule_names() const { return rule_names_; }
+  // The number of ConnectionRule among them, for hits at Stage::connect.
+  std::uint16_t connections_rule() const;
   const Settings& settings() const { return settings_; }
 
   Verdict mail(const ClientFacts& client, const TransactionFacts& transaction, WallTime now) const;
-  Verdict rcpt(const ClientFacts& client, const TransactionFacts& transaction,
-               const smtp::Path& recipient, WallTime now, ChargeList& charges) const;
+  Verdict rcpt(const ClientFacts& client, const TransactionFacts& transaction, const smtp::Path& recipient,
+               WallTime now, ChargeList& charges) const;
   Verdict header(const ClientFacts& client, const TransactionFacts& transaction,
                  const smtp::HeaderFacts& header, WallTime now) const;
-  Verdict message(const ClientFacts& client, const TransactionFacts& transaction,
-                  const ContentFacts& content, WallTime now, ChargeList& charges) const;
+  Verdict message(const ClientFacts& client, const TransactionFacts& transaction, const ContentFacts& content,
+                  WallTime now, ChargeList& charges) const;
   // Called while the body streams: has the content grown past what any usage rule in `enforce`
   // allows this client? Cheap.
   std::uint64_t message_octets_allowed(const ClientFacts& client) const;
   void settle(const ChargeList& charges, bool accepted, WallTime now) const;
 
   bool is_local_domain(std::string_view canonical_domain) const;
-  // All permissions of the networks `address` is in, merged.
+  // All permissions of the networks `address` is in, merged; the name is one of theirs.
   Network permissions(const IpAddress& address) const;
 
  private:
+  struct Checks;
   Settings settings_;
-  CounterStore& counters_;
   std::vector<std::string> rule_names_;
+  std::unique_ptr<const Checks> checks_;
 };
 
 }  // namespace portcullis::policy

@@ -17,15 +17,15 @@ class CounterStore {
   virtual ~CounterStore() = default;
 
   struct Charge {
-    std::string_view limit;        // rule name
-    std::string_view key;          // "alice@example.com", "192.0.2.1"
+    std::string_view limit;  // rule name
+    std::string_view key;    // "alice@example.com", "192.0.2.1"
     std::uint64_t amount = 0;
     std::uint64_t capacity = 0;
     std::uint32_t period_seconds = 0;
   };
   struct Outcome {
-    bool within = true;               // false: nothing was charged
-    std::uint64_t used = 0;           // after the charge, in the sliding period
+    bool within = true;                     // false: nothing was charged
+    std::uint64_t used = 0;                 // after the charge, in the sliding period
     std::uint32_t retry_after_seconds = 0;  // when !within
   };
   // Charges `amount` if it fits into a sliding period ending at `now` (see rate.h for the

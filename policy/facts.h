@@ -36,7 +36,7 @@ struct TransactionFacts {
 };
 
 struct ContentFacts {
-  std::uint64_t octets = 0;    // content, without our Received field
+  std::uint64_t octets = 0;  // content, without our Received field
   smtp::MimeFacts mime;
 };
 

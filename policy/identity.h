@@ -2,11 +2,15 @@
 // here, so that AUTH, ownership, rates and lockouts agree about who is who.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "smtp/limits.h"
 #include "smtp/path.h"
 
 namespace portcullis::policy {
@@ -19,17 +23,34 @@ struct Account {
   std::string backend;                 // "file", "ldap", "imap"
 };
 
-// Canonical login: PRECIS UsernameCaseMapped in effect (RFC 8265 3.3: width and case mapped, NFC);
-// nullopt for control characters, invalid UTF-8, empty or more than limits::login_octets.
+// Canonical login: PRECIS UsernameCaseMapped in effect (RFC 8265 3.3: width and case mapped, NFC),
+// the domain of a login that is an address as canonical_domain has it. nullopt for control, bidi and
+// zero-width characters, compatibility forms (ligatures, circled digits), symbols outside ASCII,
+// invalid UTF-8, blanks at the ends or in a row, empty or more than limits::login_octets.
 std::optional<std::string> canonical_login(std::string_view login);
 
 // Canonical domain: lower-case A-label form (IDNA2008, libidn2), no trailing dot; address literals
-// lower-case with brackets. nullopt when invalid.
+// by value, lower-case with brackets ("[ipv6:2001:db8::1]"). nullopt when invalid. '_' passes.
 std::optional<std::string> canonical_domain(std::string_view domain);
+// The same into `out` (at least limits::domain_octets) without allocating for ASCII domains; returns
+// the length, 0 when invalid.
+std::size_t write_canonical_domain(std::string_view domain, std::span<char> out);
+// A domain or "*.domain" / ".domain" (given back as "*.domain"), for configuration.
+std::optional<std::string> canonical_domain_pattern(std::string_view pattern);
 
 // Canonical mailbox for comparison: case-folded local part @ canonical domain. `subaddress` != 0
 // drops what follows the first such character in the local part ("alice+lists" is alice's).
+// nullopt where either half has no canonical form; such an address is nobody's.
 std::optional<std::string> canonical_address(const smtp::Mailbox& mailbox, char subaddress);
+// The same into a caller's buffer, without allocating for ASCII.
+struct AddressBuffer : std::array<char, 320 + 1 + smtp::limits::domain_octets> {
+  static constexpr std::size_t local_octets = 320;
+};
+std::optional<std::string_view> canonical_address(const smtp::Mailbox& mailbox, char subaddress,
+                                                  AddressBuffer& buffer);
+// An address or pattern as address_matches takes it ("@b" comes back as "*@b"), for configuration
+// and directory values.
+std::optional<std::string> canonical_pattern(std::string_view pattern);
 
 // Whether `address` (canonical) matches `pattern`: "a@b", "*@b", "*@*.b", "@b" (= "*@b").
 bool address_matches(std::string_view pattern, std::string_view address);

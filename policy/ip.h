@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,9 @@ struct IpAddress {
 // "192.0.2.1", "2001:db8::1"; a zone ("%eth0") or brackets are errors.
 std::optional<IpAddress> parse_ip(std::string_view text);
 std::string to_string(const IpAddress& address);
+// The same without an allocation; the view points into `out`.
+inline constexpr std::size_t ip_text_octets = 46;
+std::string_view format_ip(const IpAddress& address, std::span<char, ip_text_octets> out);
 // As RFC 5321 address literal content: "192.0.2.1" or "IPv6:2001:db8::1".
 std::string to_literal(const IpAddress& address);
 

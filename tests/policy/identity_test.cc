@@ -1,0 +1,154 @@
+#include "policy/identity.h"
+
+#include <gtest/gtest.h>
+
+namespace portcullis::policy {
+namespace {
+
+using smtp::Mailbox;
+
+TEST(Identity, OneLoginHasOneSpelling) {
+  struct Case {
+    std::string_view in, out;
+  };
+  for (const auto& [in, out] : {
+           Case{"Alice", "alice"},
+           Case{"Alice@Example.COM", "alice@example.com"},
+           Case{"alice@example.com.", "alice@example.com"},
+           Case{"ALICE@B\u00dcCHER.example", "alice@xn--bcher-kva.example"},
+           Case{"alice@xn--BCHER-kva.example", "alice@xn--bcher-kva.example"},
+           Case{"alice@bu\u0308cher.example", "alice@xn--bcher-kva.example"},  // decomposed
+           Case{"\uff41\uff4c\uff49\uff43\uff45", "alice"},                    // fullwidth letters
+           Case{"alice\uff20example.com", "alice@example.com"},                // fullwidth @
+           Case{"J\u00dcRGEN", "j\u00fcrgen"},
+           Case{"ju\u0308rgen", "j\u00fcrgen"},
+           Case{"\u212aelvin", "kelvin"},  // KELVIN SIGN
+           Case{"Ann Lee", "ann lee"},
+           Case{"DOM\\user", "dom\\user"},
+       }) {
+    const auto login = canonical_login(in);
+    ASSERT_TRUE(login) << in;
+    EXPECT_EQ(*login, out);
+    EXPECT_EQ(canonical_login(*login), login) << "not idempotent: " << in;
+  }
+}
+
+TEST(Identity, RefusesLoginsThatLookLikeOthers) {
+  const std::string long_login(321, 'a');
+  for (const std::string_view bad : {std::string_view(""),
+                                     std::string_view("ali\0ce", 6),
+                                     std::string_view("alice\n"),
+                                     std::string_view("ali\x7f"),
+                                     std::string_view("ali\u200bce"),
+                                     std::string_view("\u202ealice"),
+                                     std::string_view("ali\u2066ce"),
+                                     std::string_view("ali\ufeffce"),
+                                     std::string_view("ali\u034fce"),
+                                     std::string_view("ali\u00adce"),
+                                     std::string_view("ali\xff"),
+                                     std::string_view("\xc0\xaf"),
+                                     std::string_view("\xed\xa0\x80"),
+                                     std::string_view("\ufb01sh"),
+                                     std::string_view("\u2460"),
+                                     std::string_view("a\u00a0b"),
+                                     std::string_view("alice "),
+                                     std::string_view(" alice"),
+                                     std::string_view("ali  ce"),
+                                     std::string_view("\u3164"),
+                                     std::string_view("\ue000"),
+                                     std::string_view("a\u0085b"),
+                                     std::string_view("\u2603"),
+                                     std::string_view(long_login)}) {
+    EXPECT_FALSE(canonical_login(bad)) << bad;
+  }
+  EXPECT_TRUE(canonical_login(std::string(320, 'a')));
+}
+
+TEST(Identity, OneDomainHasOneSpelling) {
+  struct Case {
+    std::string_view in, out;
+  };
+  for (const auto& [in, out] : {
+           Case{"Example.COM", "example.com"},
+           Case{"example.com.", "example.com"},
+           Case{"example\u3002com", "example.com"},  // ideographic full stop
+           Case{"example.com\u3002", "example.com"},
+           Case{"stra\u00dfe.example", "xn--strae-oqa.example"},
+           Case{"_dmarc.example.com", "_dmarc.example.com"},
+           Case{"[192.0.2.1]", "[192.0.2.1]"},
+           Case{"[IPv6:2001:DB8:0::1]", "[ipv6:2001:db8::1]"},
+           Case{"[IPv6:::ffff:192.0.2.1]", "[192.0.2.1]"},
+           Case{"localhost", "localhost"},
+       }) {
+    const auto domain = canonical_domain(in);
+    ASSERT_TRUE(domain) << in;
+    EXPECT_EQ(*domain, out);
+    EXPECT_EQ(canonical_domain(*domain), domain) << in;
+  }
+  const std::string label(63, 'a');
+  EXPECT_TRUE(canonical_domain(label + ".example"));
+  for (const std::string& bad :
+       {std::string(), std::string("."), std::string("a..b"), std::string(".a"), std::string("a b"),
+        std::string("a@b"), label + "a.example", std::string("xn--\xff.example"),
+        std::string("xn--zzzzzzzz--.example"), std::string("[192.0.2.1"), std::string("[2001:db8::1]"),
+        std::string("[IPv6:192.0.2.1]"), std::string("[]"), std::string("a\0b", 3),
+        std::string("b\u00fc\0b", 5), label + '.' + label + '.' + label + '.' + label + '.' + label}) {
+    EXPECT_FALSE(canonical_domain(bad)) << bad;
+  }
+}
+
+TEST(Identity, AddressesFoldLikeLogins) {
+  EXPECT_EQ(canonical_address({"Alice+Lists", "Example.COM"}, '+'), "alice@example.com");
+  EXPECT_EQ(canonical_address({"Alice+Lists", "Example.COM"}, '\0'), "alice+lists@example.com");
+  EXPECT_EQ(canonical_address({"+x", "example.com"}, '+'), "+x@example.com");
+  EXPECT_EQ(canonical_address({"a@b", "example.com"}, '+'), "a@b@example.com");
+  EXPECT_EQ(canonical_address({"J\u00dcRGEN", "b\u00fccher.example"}, '+'),
+            canonical_login("j\u00fcrgen@B\u00dcCHER.example"));
+  EXPECT_FALSE(canonical_address({"", "example.com"}, '+'));
+  EXPECT_FALSE(canonical_address({"Postmaster", ""}, '+'));
+  EXPECT_FALSE(canonical_address({"ali\u200bce", "example.com"}, '+'));
+  EXPECT_FALSE(canonical_address({"ali\nce", "example.com"}, '+'));
+  EXPECT_FALSE(canonical_address({std::string(400, 'a'), "example.com"}, '+'));
+}
+
+TEST(Identity, AddressPatterns) {
+  struct Case {
+    std::string_view pattern, address;
+    bool matches;
+  };
+  for (const auto& [pattern, address, matches] : {
+           Case{"a@b.example", "a@b.example", true},
+           Case{"a@b.example", "c@b.example", false},
+           Case{"*@b.example", "c@b.example", true},
+           Case{"@b.example", "c@b.example", true},
+           Case{"*@b.example", "c@a.b.example", false},
+           Case{"*@*.b.example", "c@a.b.example", true},
+           Case{"*@*.b.example", "c@b.example", false},
+           Case{"*@*.b.example", "c@xb.example", false},
+           Case{"*@b.example", "x@b.example@evil.example", false},
+           Case{"*@evil.example", "x@b.example@evil.example", true},
+           Case{"b.example", "a@b.example", false},
+           Case{"a@b.example", "a", false},
+           Case{"", "a@b.example", false},
+       }) {
+    EXPECT_EQ(address_matches(pattern, address), matches) << pattern << " " << address;
+  }
+  EXPECT_EQ(canonical_pattern("@Example.COM"), "*@example.com");
+  EXPECT_EQ(canonical_pattern("Sales@*.Example.COM"), "sales@*.example.com");
+  EXPECT_FALSE(canonical_pattern("sales"));
+  EXPECT_FALSE(canonical_pattern("sales@"));
+}
+
+TEST(Identity, DomainPatterns) {
+  EXPECT_TRUE(domain_matches("example.com", "example.com"));
+  EXPECT_FALSE(domain_matches("example.com", "a.example.com"));
+  EXPECT_TRUE(domain_matches("*.example.com", "a.b.example.com"));
+  EXPECT_TRUE(domain_matches(".example.com", "a.example.com"));
+  EXPECT_FALSE(domain_matches("*.example.com", "example.com"));
+  EXPECT_FALSE(domain_matches("*.example.com", ".example.com"));
+  EXPECT_EQ(canonical_domain_pattern(".Example.com"), "*.example.com");
+  EXPECT_FALSE(canonical_domain_pattern("*"));
+}
+
+}  // namespace
+}  // namespace portcullis::policy
