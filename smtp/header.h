@@ -3,7 +3,7 @@
 // the author are what spoofing lives on.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -18,16 +18,20 @@ namespace portcullis::smtp {
 class HeaderCollector {
  public:
   explicit HeaderCollector(std::size_t max_octets) : max_octets_(max_octets) {}
-  // Takes octets of `content` up to and including the empty line; returns how many were taken.
+  // Takes octets of `content` up to and including the empty line; returns how many were taken (all,
+  // when the header is too large).
   std::size_t feed(std::string_view content);
-  bool complete() const { return complete_; }     // the empty line was seen
-  bool too_large() const { return too_large_; }   // gave up: no more is kept
+  bool complete() const { return complete_; }    // the empty line was seen
+  bool too_large() const { return too_large_; }  // gave up: nothing is kept
   std::string_view block() const { return block_; }
-  std::string release();                          // gives the block away (moved)
+  std::string release();  // gives the block away (moved)
 
  private:
+  std::size_t find_end(std::string_view content);
+
   std::size_t max_octets_;
   std::string block_;
+  std::size_t matched_ = 2;  // octets of CRLF CRLF at the end of what was taken; a message starts a line
   bool complete_ = false;
   bool too_large_ = false;
 };
@@ -38,20 +42,20 @@ struct HeaderMailbox {
 };
 
 struct HeaderFacts {
-  std::vector<HeaderMailbox> from;     // every mailbox of the one From field, groups included
-  std::vector<HeaderMailbox> sender;   // none or one
-  std::vector<HeaderMailbox> reply_to; // lenient: empty when it can not be parsed
+  std::vector<HeaderMailbox> from;         // every mailbox of the one From field, groups included
+  std::vector<HeaderMailbox> sender;       // none or one
+  std::vector<HeaderMailbox> reply_to;     // lenient: empty when it can not be parsed
   std::vector<HeaderMailbox> resent_from;  // Resent-From and Resent-Sender, all blocks
-  std::string from_text;               // the raw From body, unfolded, for the journal
-  std::string message_id;              // with angle brackets, empty when there is none
-  std::string subject;                 // raw, unfolded, capped at 256 octets, for the journal
-  std::size_t received_fields = 0;     // loop detection (RFC 5321 6.3)
-  std::size_t visible_recipients = 0;  // mailboxes in To and Cc
-  std::string content_type;            // raw body of the one Content-Type field, unfolded
+  std::string from_text;                   // the raw From body, unfolded, for the journal
+  std::string message_id;                  // with angle brackets, empty when there is none
+  std::string subject;                     // raw, unfolded, capped at 256 octets, for the journal
+  std::size_t received_fields = 0;         // loop detection (RFC 5321 6.3)
+  std::size_t visible_recipients = 0;      // mailboxes in To and Cc
+  std::string content_type;                // raw body of the one Content-Type field, unfolded
   std::string content_disposition;
   std::string content_transfer_encoding;
   bool has_date = false;
-  bool eight_bit = false;              // raw octets above 127 in the block
+  bool eight_bit = false;  // raw octets above 127 in the block
 };
 
 // Why a header was refused. `field` is the field's canonical name ("From"), or "header" for the
@@ -62,8 +66,8 @@ struct HeaderFault {
 };
 
 struct HeaderOptions {
-  bool smtputf8 = false;      // raw UTF-8 in address fields allowed
-  bool require_from = true;   // refuse a message without From
+  bool smtputf8 = false;     // raw UTF-8 in address fields allowed
+  bool require_from = true;  // refuse a message without From
 };
 
 // Parses a whole header block as HeaderCollector gives it (CRLF line ends guaranteed).

@@ -1,0 +1,402 @@
+#include "smtp/address_list.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "smtp/ascii.h"
+#include "smtp/encoded_word.h"
+#include "smtp/limits.h"
+#include "smtp/utf8.h"
+
+namespace portcullis::smtp {
+namespace {
+
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+constexpr bool is_atext(char c) { return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").contains(c); }
+
+// Code points that some readers turn into ASCII, a dot or nothing, or take for white space.
+bool is_confusable(char32_t point) {
+  struct Range {
+    char32_t first, last;
+  };
+  constexpr Range ranges[] = {
+      {0x80, 0xa0},     {0xad, 0xad},     {0x1680, 0x1680}, {0x180e, 0x180e}, {0x2000, 0x200f},
+      {0x2024, 0x2024}, {0x2028, 0x202f}, {0x205f, 0x206f}, {0x3000, 0x3000}, {0x3002, 0x3002},
+      {0xfe52, 0xfe6b}, {0xfeff, 0xfeff}, {0xff01, 0xff61},
+  };
+  return std::ranges::any_of(ranges, [&](Range r) { return point >= r.first && point <= r.last; });
+}
+
+// The code point of a valid sequence.
+char32_t code_point(std::string_view sequence) {
+  const auto lead = static_cast<unsigned char>(sequence.front());
+  if (sequence.size() == 1) return lead;
+  char32_t point = lead & (0xffU >> (sequence.size() + 1));
+  for (const char c : sequence.substr(1)) point = point << 6 | (static_cast<unsigned char>(c) & 0x3fU);
+  return point;
+}
+
+// Whether `text` has an '@' with something on both sides.
+bool looks_like_address(std::string_view text) {
+  for (std::size_t at = text.find('@'); at != std::string_view::npos; at = text.find('@', at + 1)) {
+    if (at > 0 && !is_blank(text[at - 1]) && at + 1 < text.size() && !is_blank(text[at + 1])) return true;
+  }
+  return false;
+}
+
+enum class Kind : std::uint8_t { name, comment };
+
+// What could make a reader find an address in a name or a comment as it stands: one that knows no
+// quotes, or no comments. Empty when nothing does.
+std::string_view plain_text_fault(std::string_view text, Kind kind) {
+  if (std::ranges::any_of(text, [](char c) { return is_control(c) && c != '\t'; })) {
+    return "a control character in a name";
+  }
+  if (text.find_first_of("<>") != std::string_view::npos) return "an angle bracket in a name";
+  if (kind == Kind::comment && text.find_first_of("()@\\\"") != std::string_view::npos) {
+    return "a special character in a comment";
+  }
+  if (text.contains('@') && text.find_first_of(",;\\\"") != std::string_view::npos) {
+    return "a list of addresses in a name";
+  }
+  return {};
+}
+
+// The same for a reader that decodes encoded words before it parses; some do so twice.
+std::string_view text_fault(std::string_view raw, Kind kind) {
+  std::string text(raw);
+  for (int depth = 0; depth < 3; ++depth) {
+    if (const auto fault = plain_text_fault(text, kind); !fault.empty()) return fault;
+    if (looks_like_address(text) && !looks_like_address(raw)) return "an encoded address in a name";
+    if (!text.contains("=?")) break;
+    auto decoded = decode_encoded_words(text);
+    if (!decoded) return decoded.error();
+    text = std::move(*decoded);
+  }
+  return {};
+}
+
+class AuthorListParser {
+ public:
+  AuthorListParser(std::string_view text, bool smtputf8) : rest_(text), smtputf8_(smtputf8) {}
+
+  std::expected<std::vector<HeaderMailbox>, std::string_view> parse() {
+    std::vector<HeaderMailbox> mailboxes;
+    do {
+      if (mailboxes.size() == limits::header_mailboxes) return std::unexpected("too many mailboxes");
+      skip_blanks();
+      HeaderMailbox mailbox;
+      if (!parse_mailbox(mailbox)) return std::unexpected(fault_);
+      mailboxes.push_back(std::move(mailbox));
+    } while (take(','));
+    if (!rest_.empty()) return std::unexpected("text after the address");
+    return mailboxes;
+  }
+
+ private:
+  bool parse_mailbox(HeaderMailbox& out);
+  bool plain_mailbox(HeaderMailbox& out);
+  bool name_and_angle(HeaderMailbox& out);
+  bool angle_address(Mailbox& out);
+  bool address(Mailbox& out);
+  bool local_part(std::string& out);
+  bool domain(std::string& out);
+  bool name(std::string& out);
+  bool quoted_string(std::string& plain, std::string& judged);
+  bool comment(std::string& out);
+  bool trailing_comments(std::string& first);
+  bool starts_address() const;
+
+  char peek() const { return rest_.empty() ? '\0' : rest_.front(); }
+  bool take(char c) {
+    if (rest_.empty() || rest_.front() != c) return false;
+    rest_.remove_prefix(1);
+    return true;
+  }
+  void skip_blanks() { rest_.remove_prefix(std::min(rest_.find_first_not_of(" \t"), rest_.size())); }
+  bool fail(std::string_view fault) {
+    fault_ = fault;
+    return false;
+  }
+  // Octets of a character above ASCII at the front of `text` that may stand in a name (`address`
+  // false) or an address; 0 when there is none.
+  std::size_t utf8_octets(std::string_view text, bool in_address) const;
+  std::size_t word_octets(std::string_view text, std::string_view extra, bool in_address) const;
+
+  std::string_view rest_;
+  bool smtputf8_;
+  std::string_view fault_;
+};
+
+std::size_t AuthorListParser::utf8_octets(std::string_view text, bool in_address) const {
+  if (!smtputf8_ || text.empty() || is_ascii(text.front())) return 0;
+  const std::size_t octets = utf8_printable_octets(text);
+  if (octets == 0) return 0;
+  const char32_t point = code_point(text.substr(0, octets));
+  const bool line_end = point == 0x2028 || point == 0x2029;
+  return line_end || (in_address && is_confusable(point)) ? 0 : octets;
+}
+
+// Length of the run of atext, characters above ASCII and those in `extra`.
+std::size_t AuthorListParser::word_octets(std::string_view text, std::string_view extra,
+                                          bool in_address) const {
+  std::size_t length = 0;
+  while (length < text.size()) {
+    const char c = text[length];
+    const std::size_t octets =
+        is_atext(c) || extra.contains(c) ? 1 : utf8_octets(text.substr(length), in_address);
+    if (octets == 0) break;
+    length += octets;
+  }
+  return length;
+}
+
+// Whether what comes is a local part and '@', rather than a name.
+bool AuthorListParser::starts_address() const {
+  std::size_t length = 0;
+  if (rest_.starts_with('"')) {
+    for (length = 1; length < rest_.size() && rest_[length] != '"'; ++length) {
+      if (rest_[length] == '\\') ++length;
+    }
+    ++length;
+  } else {
+    length = word_octets(rest_, ".", false);
+  }
+  return length > 0 && length < rest_.size() && rest_[length] == '@';
+}
+
+bool AuthorListParser::parse_mailbox(HeaderMailbox& out) {
+  if (rest_.empty()) return fail("no address");
+  return starts_address() ? plain_mailbox(out) : name_and_angle(out);
+}
+
+// addr-spec, also in the old form with the name in a comment after it: "joe@example.com (Joe)". Then
+// "joe@example.com <joe@example.com>", which no grammar has and many send: fine while both agree.
+bool AuthorListParser::plain_mailbox(HeaderMailbox& out) {
+  const std::string_view start = rest_;
+  if (!address(out.mailbox)) return false;
+  const std::string_view text = start.substr(0, start.size() - rest_.size());
+  skip_blanks();
+  if (peek() == '<') {
+    Mailbox second;
+    if (!angle_address(second)) return false;
+    if (second.local != out.mailbox.local || !equals_ignoring_case(second.domain, out.mailbox.domain)) {
+      return fail("two different addresses in one mailbox");
+    }
+    out.mailbox = std::move(second);
+    out.display_name = text;
+    skip_blanks();
+    return true;
+  }
+  return trailing_comments(out.display_name);
+}
+
+// [display-name] angle-addr
+bool AuthorListParser::name_and_angle(HeaderMailbox& out) {
+  std::string ignored;
+  return name(out.display_name) && angle_address(out.mailbox) &&
+         trailing_comments(out.display_name.empty() ? out.display_name : ignored);
+}
+
+bool AuthorListParser::angle_address(Mailbox& out) {
+  if (!take('<')) return fail("a name without an address");
+  if (peek() == '@') return fail("a source route");
+  if (peek() == '>') return fail("an empty address");
+  if (!starts_address()) return fail("a malformed address");
+  if (!address(out)) return false;
+  return take('>') || fail("a malformed address");
+}
+
+bool AuthorListParser::address(Mailbox& out) {
+  if (!local_part(out.local) || !take('@') || !domain(out.domain)) return false;
+  return out.local.size() + out.domain.size() < limits::path_octets || fail("an address too long");
+}
+
+// Atoms and dots in any order ("a..b", old Japanese mobile addresses), or the same in quotes. Any other
+// quoted local part is read differently by those who look for an '@', a blank or a bracket first.
+bool AuthorListParser::local_part(std::string& out) {
+  const bool quoted = take('"');
+  const std::size_t length = word_octets(rest_, ".", true);
+  out = rest_.substr(0, length);
+  rest_.remove_prefix(length);
+  if (quoted && (length == 0 || !take('"'))) return fail("a quoted local part with special characters");
+  if (out.contains("=?")) return fail("an encoded word in an address");
+  return peek() == '@' || fail("a malformed address");
+}
+
+bool AuthorListParser::domain(std::string& out) {
+  std::size_t length = 0;
+  if (peek() == '[') {
+    length = std::min(rest_.find(']'), rest_.size() - 1) + 1;
+  } else {
+    while (length < rest_.size()) {
+      const std::size_t octets = is_ascii(rest_[length]) ? (is_alnum(rest_[length]) ||
+                                                            std::string_view("-_.").contains(rest_[length]))
+                                                         : utf8_octets(rest_.substr(length), true);
+      if (octets == 0) break;
+      length += octets;
+    }
+  }
+  out = rest_.substr(0, length);
+  rest_.remove_prefix(length);
+  return is_valid_domain(out, smtputf8_) || fail("a malformed domain");
+}
+
+// Words, quoted strings and (after the first word) comments, up to '<'. RFC 5322 3.2.5 phrase, with
+// what obs-phrase and common clients add without harm: '.', '[' and ']' in words.
+bool AuthorListParser::name(std::string& out) {
+  std::string judged;
+  while (peek() != '<') {
+    std::string word, judged_word;
+    if (peek() == '"') {
+      if (!quoted_string(word, judged_word)) return false;
+    } else if (peek() == '(') {
+      if (judged.empty()) return fail("a comment before the name");
+      if (!comment(judged_word)) return false;
+    } else {
+      const std::size_t length = word_octets(rest_, ".[]", false);
+      if (length == 0) break;
+      word = judged_word = rest_.substr(0, length);
+      rest_.remove_prefix(length);
+    }
+    if (!word.empty()) out += (out.empty() ? "" : " ") + word;
+    judged += (judged.empty() ? "" : " ") + judged_word;
+    skip_blanks();
+  }
+  switch (peek()) {
+    case '<':
+      break;
+    case ':':
+    case ';':
+      return fail("a group");
+    case '@':
+      return fail("an '@' in an unquoted name");
+    case ',':
+    case '\0':
+      return fail(judged.empty() ? "no address" : "a name without an address");
+    default:
+      return fail(is_ascii(peek()) ? "a special character in an unquoted name"
+                                   : "octets above 127 that may not stand there");
+  }
+  const auto fault = text_fault(judged, Kind::name);
+  return fault.empty() || fail(fault);
+}
+
+// `plain` gets the content without backslashes, `judged` with them.
+bool AuthorListParser::quoted_string(std::string& plain, std::string& judged) {
+  take('"');
+  while (!take('"')) {
+    if (rest_.empty()) return fail("an unterminated quoted string");
+    if (take('\\')) {
+      if (rest_.empty() || !is_ascii(peek()) || is_control(peek())) return fail("a malformed quoted string");
+      judged += '\\';
+    }
+    const std::size_t octets = is_ascii(peek()) ? 1 : utf8_octets(rest_, false);
+    if (octets == 0) return fail("octets above 127 that may not stand there");
+    plain += rest_.substr(0, octets);
+    judged += rest_.substr(0, octets);
+    rest_.remove_prefix(octets);
+  }
+  return true;
+}
+
+// A comment in which nothing has a meaning to a reader that knows no comments.
+bool AuthorListParser::comment(std::string& out) {
+  take('(');
+  const std::size_t end = rest_.find(')');
+  if (end == std::string_view::npos) return fail("an unterminated comment");
+  out = rest_.substr(0, end);
+  rest_.remove_prefix(end + 1);
+  for (std::string_view left = out; !left.empty();) {
+    const std::size_t octets = is_ascii(left.front()) ? 1 : utf8_octets(left, false);
+    if (octets == 0) return fail("octets above 127 that may not stand there");
+    left.remove_prefix(octets);
+  }
+  const auto fault = text_fault(out, Kind::comment);
+  return fault.empty() || fail(fault);
+}
+
+// Comments after an address; the first one is taken for the name.
+bool AuthorListParser::trailing_comments(std::string& first) {
+  skip_blanks();
+  while (peek() == '(') {
+    std::string text;
+    if (!comment(text)) return false;
+    if (first.empty()) first = std::move(text);
+    skip_blanks();
+  }
+  return true;
+}
+
+}  // namespace
+
+std::expected<std::vector<HeaderMailbox>, std::string_view> parse_author_list(std::string_view text,
+                                                                              bool smtputf8) {
+  return AuthorListParser(text, smtputf8).parse();
+}
+
+// --- the lenient count ------------------------------------------------------------------------------
+
+namespace {
+
+// One element of a list, as a reader would see it that knows nothing but '@' and angle brackets.
+struct Entry {
+  bool text = false;
+  std::size_t angles = 0, ats = 0;
+  std::size_t mailboxes() const { return std::max({angles, ats, std::size_t{text}}); }
+};
+
+// Length of the quoted string, comment, angle address or domain literal at the front of `text`; npos
+// when it has no end.
+std::size_t enclosed_octets(std::string_view text) {
+  const char open = text.front();
+  const char close = open == '"' ? '"' : open == '(' ? ')' : open == '<' ? '>' : ']';
+  std::size_t depth = 0;
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == '\\' && (open == '"' || open == '(')) {
+      ++i;
+    } else if (text[i] == close) {
+      if (depth == 0) return i + 1;
+      --depth;
+    } else if (text[i] == open && open == '(') {
+      ++depth;
+    }
+  }
+  return std::string_view::npos;
+}
+
+}  // namespace
+
+std::size_t count_mailboxes(std::string_view text) {
+  std::size_t count = 0;
+  Entry entry;
+  for (std::size_t at = 0; at < text.size();) {
+    const char c = text[at];
+    if (c == '"' || c == '(' || c == '<' || c == '[') {
+      const std::size_t octets = enclosed_octets(text.substr(at));
+      if (octets == std::string_view::npos) {
+        // Who forgives this reads the rest somehow: every '@' may be an address.
+        return count + entry.mailboxes() + static_cast<std::size_t>(std::ranges::count(text.substr(at), '@'));
+      }
+      entry.text = entry.text || c == '"';
+      if (c == '<') ++entry.angles;
+      at += octets;
+      continue;
+    }
+    if (c == ',' || c == ';') {
+      count += entry.mailboxes();
+      entry = {};
+    } else if (c == ':') {
+      entry.text = false;  // the name of a group
+    } else {
+      entry.text = entry.text || !is_blank(c);
+      if (c == '@') ++entry.ats;
+    }
+    ++at;
+  }
+  return count + entry.mailboxes();
+}
+
+}  // namespace portcullis::smtp

@@ -1,0 +1,231 @@
+#include "smtp/header.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "smtp/header_fields.h"
+#include "smtp/limits.h"
+#include "tests/smtp/segments.h"
+
+namespace portcullis::smtp {
+namespace {
+
+using std::string_literals::operator""s;
+using test::every_cut;
+using test::ExactBuffer;
+using test::segmentations;
+
+// --- HeaderCollector ----------------------------------------------------------------------------------
+
+TEST(HeaderCollector, FindsTheEmptyLineAtEveryCut) {
+  const std::pair<std::string, std::size_t> cases[] = {
+      {"From: a\r\n\r\nbody\r\n\r\n", 11},
+      {"\r\nbody", 2},
+      {"\r\n\r\n", 2},
+      {"From: a\r\n", 9},
+      {"From: a\r\n \r\nTo: b\r\n\r\nx", 21},
+      {"A: b\r\n\r\r\n\r\n", 11},
+      {"A: b\r", 5},
+      {"", 0},
+  };
+  for (const auto& [content, header_octets] : cases) {
+    auto ways = segmentations(content.size());
+    for (auto& cuts : every_cut(content.size())) ways.push_back(cuts);
+    for (const auto& cuts : ways) {
+      HeaderCollector collector(1000);
+      std::size_t at = 0, taken = 0;
+      for (const std::size_t cut : cuts) {
+        const ExactBuffer piece(std::string_view(content).substr(at, cut));
+        taken += collector.feed(piece.view());
+        at += cut;
+      }
+      EXPECT_EQ(taken, header_octets) << content;
+      EXPECT_EQ(collector.block(), content.substr(0, header_octets));
+      EXPECT_EQ(collector.complete(), collector.block().ends_with("\r\n\r\n") || collector.block() == "\r\n");
+      EXPECT_FALSE(collector.too_large());
+    }
+  }
+}
+
+TEST(HeaderCollector, IsBounded) {
+  const std::string exact = "A: " + std::string(91, 'x') + "\r\n\r\n";  // 98 octets
+  HeaderCollector fits(98);
+  EXPECT_EQ(fits.feed(exact + "body"), 98u);
+  EXPECT_TRUE(fits.complete());
+  EXPECT_EQ(fits.release(), exact);
+
+  HeaderCollector tight(97);
+  EXPECT_EQ(tight.feed(exact + "body"), 102u);
+  EXPECT_FALSE(tight.complete());
+  EXPECT_TRUE(tight.too_large());
+  EXPECT_TRUE(tight.block().empty());
+  EXPECT_EQ(tight.feed("more"), 4u);
+
+  HeaderCollector endless(1000);
+  for (int i = 0; i < 2000; ++i) {
+    endless.feed("x");
+    ASSERT_LE(endless.block().size(), 1000u);
+  }
+  EXPECT_TRUE(endless.too_large());
+}
+
+// --- parse_header ---------------------------------------------------------------------------------------
+
+std::expected<HeaderFacts, HeaderFault> parse(std::string_view block, HeaderOptions options = {}) {
+  const ExactBuffer exact(block);
+  return parse_header(exact.view(), options);
+}
+
+// "field: reason", or "ok".
+std::string fault_of(std::string_view block, HeaderOptions options = {}) {
+  const auto facts = parse(block, options);
+  return facts ? "ok" : facts.error().field + ": " + facts.error().reason;
+}
+
+TEST(ParseHeader, ReadsAnOrdinaryMessage) {
+  const auto facts = parse(
+      "Received: from a by b; Sat, 21 Nov 2026 10:00:00 +0000\r\n"
+      "Received: from c by a\r\n\tfor <x@y>; Sat, 21 Nov 2026 09:00:00 +0000\r\n"
+      "DKIM-Signature: v=1; h=To:\r\n From:Subject; b=abc\r\n"
+      "From: \"Doe, Jane\"\r\n <jane@example.com>\r\n"
+      "Sender: list@example.com\r\n"
+      "Reply-To: answers@example.com\r\n"
+      "To: A <a@example.com>,\r\n b@example.com\r\n"
+      "Cc: Team: c@example.com, d@example.com;\r\n"
+      "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n and more\r\n"
+      "Date: Sat, 21 Nov 2026 10:00:00 +0000\r\n"
+      "Message-ID: <1@example.com>\r\n"
+      "MIME-Version: 1.0\r\n"
+      "Content-Type: multipart/mixed;\r\n boundary=\"x\"\r\n"
+      "Content-Transfer-Encoding: 8bit\r\n"
+      "\r\n");
+  ASSERT_TRUE(facts) << facts.error().reason;
+  ASSERT_EQ(facts->from.size(), 1u);
+  EXPECT_EQ(facts->from[0].display_name, "Doe, Jane");
+  EXPECT_EQ(facts->from[0].mailbox, (Mailbox{"jane", "example.com"}));
+  EXPECT_EQ(facts->from_text, "\"Doe, Jane\" <jane@example.com>");
+  ASSERT_EQ(facts->sender.size(), 1u);
+  EXPECT_EQ(facts->sender[0].mailbox.local, "list");
+  ASSERT_EQ(facts->reply_to.size(), 1u);
+  EXPECT_EQ(facts->message_id, "<1@example.com>");
+  EXPECT_EQ(facts->subject, "=?utf-8?Q?Gr=C3=BC=C3=9Fe?= and more");
+  EXPECT_EQ(facts->received_fields, 2u);
+  EXPECT_EQ(facts->visible_recipients, 4u);
+  EXPECT_EQ(facts->content_type, "multipart/mixed; boundary=\"x\"");
+  EXPECT_EQ(facts->content_transfer_encoding, "8bit");
+  EXPECT_EQ(facts->content_disposition, "");
+  EXPECT_TRUE(facts->has_date);
+  EXPECT_FALSE(facts->eight_bit);
+}
+
+TEST(ParseHeader, AcceptsWhatIsHarmless) {
+  const std::string cases[] = {
+      "From: a@b.example\r\n\r\n",
+      "From: a@b.example\r\n",  // the message ends inside its header
+      "From: a@b.example",      // BDAT without a last CRLF
+      "from:a@b.example\r\n\r\n",
+      "FROM:\t a@b.example \r\n\r\n",
+      "From:\r\n a@b.example\r\n\r\n",
+      "From: a@b.example\r\nSubject:\r\n\r\n",
+      "From: a@b.example\r\nSubject: raw \xfc\r\n\r\n",  // unencoded Latin-1, old clients
+      "From: a@b.example\r\nSubject: \x1b$B;3\x1b(B\r\n\r\n",
+      "From: a@b.example\r\nX-Odd_name/1.0: x\r\nX-Odd_name/1.0: y\r\n\r\n",
+      "From: a@b.example\r\nSubject: x\r\n From: c@d.example\r\n\r\n",  // a continuation
+      "From: a@b.example\r\nReferences: <1>\r\nReferences: <2>\r\n\r\n",
+      "From: a@b.example, c@d.example\r\nSender: a@b.example\r\n\r\n",
+      "From: a@b.example\r\nReply-To: rubbish <\r\nTo: \"open\r\n\r\n",
+      "From: a@b.example\r\nResent-From: x@y.example\r\nResent-From: z@y.example\r\nResent-Sender: "
+      "q@y.example\r\n\r\n",
+  };
+  for (const auto& block : cases) EXPECT_EQ(fault_of(block), "ok") << block;
+}
+
+TEST(ParseHeader, RefusesWhatCanBeReadInTwoWays) {
+  const std::string from = "From: a@b.example\r\n";
+  const std::pair<std::string, std::string> cases[] = {
+      {"", "From: no From field"},
+      {"\r\n", "From: no From field"},
+      {"Subject: x\r\n\r\n", "From: no From field"},
+      {from + "From: c@d.example\r\n\r\n", "From: two From fields"},
+      {from + "fRoM: a@b.example\r\n\r\n", "From: two From fields"},
+      {" From: c@d.example\r\n" + from, "header: a continuation line without a field"},
+      {"\tX\r\n" + from, "header: a continuation line without a field"},
+      {from + "From : c@d.example\r\n\r\n", "header: white space before the colon"},
+      {from + "From\t: c@d.example\r\n\r\n", "header: white space before the colon"},
+      {"From\r\n : c@d.example\r\n" + from, "header: a line that is not a field"},
+      {from + "From\xc2\xa0: c@d.example\r\n\r\n", "header: a line that is not a field"},
+      {from + "Fr om: c@d.example\r\n\r\n", "header: a line that is not a field"},
+      {from + "From\x0b: c@d.example\r\n\r\n", "header: a control character"},
+      {from + ": c@d.example\r\n\r\n", "header: a field without a name"},
+      {from + "no colon\r\n\r\n", "header: a line that is not a field"},
+      {"From a@b.example Sat Nov 21\r\n" + from, "header: a line that is not a field"},
+      {">From a@b.example\r\n" + from, "header: a line that is not a field"},
+      {"Subject: x\r\n \r\n" + from + "\r\n", "header: a line of white space only"},
+      {"Subject: x\r\n\t \t\r\n" + from + "\r\n", "header: a line of white space only"},
+      {from + "\r\nmore", "header: text after its end"},
+      {from + "Subject: a\x0b"
+              "From: x\r\n\r\n",
+       "header: a control character"},
+      {from + "Subject: a\x0c\r\n\r\n", "header: a control character"},
+      {from + "Subject: a\x1e\r\n\r\n", "header: a control character"},
+      {from + "Subject: a\0b\r\n\r\n"s, "header: a control character"},
+      {from + "Subject: a\rb\r\n\r\n", "header: a control character"},
+      {from + "Subject: a\nFrom: b\r\n\r\n", "header: a control character"},
+      {from + "Sender: x@y.example, z@y.example\r\n\r\n", "Sender: several mailboxes"},
+      {from + "Sender:\r\n\r\n", "Sender: no address"},
+      {from + "Sender: x@y.example\r\nSender: x@y.example\r\n\r\n", "Sender: two Sender fields"},
+      {"From: a@b.example, c@d.example\r\n\r\n", "From: several mailboxes without Sender"},
+      {"From: Group: a@b.example;\r\n\r\n", "From: a group"},
+      {"From: <admin\r\n @victim.example>\r\n\r\n", "From: a malformed address"},
+      {"From: J\xf6rg <a@b.example>\r\n\r\n", "From: octets above 127"},
+      {"From: J\xc3\xb6rg <a@b.example>\r\n\r\n", "From: octets above 127"},
+      {"From: a@b.example \x1b(B\r\n\r\n", "From: text after the address"},
+      {from + "Resent-From: <@r.example:x@y.example>\r\n\r\n", "Resent-From: a source route"},
+      {from + "Resent-Sender: x\r\n\r\n", "Resent-Sender: a name without an address"},
+      {from + "Date: x\r\ndate: y\r\n\r\n", "Date: two Date fields"},
+      {from + "Message-ID: x\r\nMessage-Id: y\r\n\r\n", "Message-ID: two Message-ID fields"},
+      {from + "Subject: x\r\nSubject: y\r\n\r\n", "Subject: two Subject fields"},
+      {from + "To: x@y\r\nTo: x@y\r\n\r\n", "To: two To fields"},
+      {from + "Cc: x@y\r\nCC: x@y\r\n\r\n", "Cc: two Cc fields"},
+      {from + "Reply-To: x@y\r\nReply-To: x@y\r\n\r\n", "Reply-To: two Reply-To fields"},
+      {from + "MIME-Version: 1.0\r\nMIME-Version: 1.0\r\n\r\n", "MIME-Version: two MIME-Version fields"},
+      {from + "Content-Type: a/b\r\ncontent-type: c/d\r\n\r\n", "Content-Type: two Content-Type fields"},
+      {from + "Content-ID: a\r\nContent-Id: b\r\n\r\n", "Content: two Content-* fields"},
+  };
+  for (const auto& [block, fault] : cases) EXPECT_EQ(fault_of(block), fault) << block;
+}
+
+TEST(ParseHeader, Options) {
+  EXPECT_EQ(fault_of("Subject: x\r\n\r\n", {.require_from = false}), "ok");
+  EXPECT_EQ(fault_of("From: J\xc3\xb6rg <a@b.example>\r\n\r\n", {.smtputf8 = true}), "ok");
+  EXPECT_EQ(fault_of("From: J\xf6rg <a@b.example>\r\n\r\n", {.smtputf8 = true}), "From: invalid UTF-8");
+  EXPECT_TRUE(parse("From: a@b.example\r\nSubject: \xc3\xb6\r\n\r\n")->eight_bit);
+}
+
+TEST(ParseHeader, IsBounded) {
+  const std::string from = "From: a@b.example\r\n";
+  std::string many = from;
+  for (std::size_t i = 1; i < limits::header_fields; ++i) many += "X: y\r\n";
+  EXPECT_EQ(fault_of(many), "ok");
+  EXPECT_EQ(fault_of(many + "X: y\r\n"), "header: too many fields");
+  EXPECT_EQ(fault_of(from + "X:" + std::string(limits::header_field_octets, 'x') + "\r\n"), "ok");
+  EXPECT_EQ(fault_of(from + "X:" + std::string(limits::header_field_octets + 1, 'x') + "\r\n"),
+            "header: a field too long");
+  EXPECT_EQ(fault_of(from + "X:" + std::string(limits::header_field_octets - 2, 'x') + "\r\n y\r\n"),
+            "header: a field too long");
+  const auto facts = parse(from + "Subject: " + std::string(254, 'x') + "\xc3\xa4\xc3\xa4\r\n");
+  EXPECT_EQ(facts->subject.size(), 256u);
+  const auto cut = parse(from + "Subject: " + std::string(255, 'x') + "\xc3\xa4\r\n");
+  EXPECT_EQ(cut->subject.size(), 255u) << "no character is cut in two";
+}
+
+TEST(Unfold, KeepsTheBlankThatFolds) {
+  EXPECT_EQ(unfold(" a\r\n b\r\n\tc \t"), "a b\tc");
+  EXPECT_EQ(unfold("\r\n a"), "a");
+  EXPECT_EQ(unfold(""), "");
+  EXPECT_EQ(unfold(" \t"), "");
+}
+
+}  // namespace
+}  // namespace portcullis::smtp
