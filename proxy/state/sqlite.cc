@@ -1,0 +1,121 @@
+#include "proxy/state/sqlite.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace portcullis::state {
+namespace {
+
+constexpr int busy_timeout_ms = 2000;  // a predecessor that is just stopping
+
+std::string error_text(sqlite3* database) { return sqlite3_errmsg(database); }
+
+// SQLite would create the file with the process's umask; logins and addresses are in it.
+std::expected<void, std::string> create_private(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) {
+    return std::unexpected("can not open the state file " + path + ": " +
+                           std::generic_category().message(errno));
+  }
+  ::close(file);
+  return {};
+}
+
+std::string explain(const std::string& path, sqlite3* database) {
+  switch (sqlite3_errcode(database)) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "the state file " + path + " is in use by another process";
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+      return "the state file " + path + " is damaged or no state file (" + error_text(database) +
+             "): move it away to start with empty counters";
+    default:
+      return "can not use the state file " + path + ": " + error_text(database);
+  }
+}
+
+}  // namespace
+
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
+
+Statement& Statement::bind(int parameter, std::string_view text) {
+  sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  return *this;
+}
+
+Statement& Statement::bind(int parameter, std::int64_t number) {
+  sqlite3_bind_int64(statement_.get(), parameter, number);
+  return *this;
+}
+
+std::expected<Statement::Step, std::string> Statement::step() {
+  const int code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW) return Step::row;
+  const std::string error = code == SQLITE_DONE ? std::string() : error_text(database_);
+  sqlite3_reset(statement_.get());
+  if (code != SQLITE_DONE) return std::unexpected(error);
+  return Step::done;
+}
+
+std::string Statement::text(int column) const {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
+  if (text == nullptr) return {};
+  return {text, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+std::int64_t Statement::number(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+
+std::expected<Database, std::string> Database::open(const std::string& path) {
+  if (auto created = create_private(path); !created) return std::unexpected(created.error());
+  sqlite3* raw = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  Database database(raw);
+  if (code != SQLITE_OK) return std::unexpected(explain(path, raw));
+  sqlite3_extended_result_codes(raw, 0);
+  sqlite3_busy_timeout(raw, busy_timeout_ms);
+  // The exclusive mode comes first: then no shared memory file is needed, and a second process finds
+  // out at once. FULL makes a committed batch survive a power failure too.
+  for (const char* sql : {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL",
+                          "PRAGMA synchronous = FULL", "BEGIN EXCLUSIVE", "COMMIT"}) {
+    if (sqlite3_exec(raw, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
+      return std::unexpected(explain(path, raw));
+  }
+  auto check = database.prepare("PRAGMA quick_check(1)");
+  if (!check) return std::unexpected(explain(path, raw));
+  const auto row = check->step();
+  if (!row) return std::unexpected(explain(path, raw));
+  if (check->text(0) != "ok") {
+    return std::unexpected("the state file " + path + " is damaged (" + check->text(0) +
+                           "): move it away to start with empty counters");
+  }
+  return database;
+}
+
+std::expected<void, std::string> Database::run(const char* sql) {
+  if (sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK) return {};
+  return std::unexpected(error_text(database_.get()));
+}
+
+std::expected<Statement, std::string> Database::prepare(const char* sql) {
+  sqlite3_stmt* statement = nullptr;
+  if (sqlite3_prepare_v2(database_.get(), sql, -1, &statement, nullptr) == SQLITE_OK) {
+    return Statement(database_.get(), statement);
+  }
+  return std::unexpected(error_text(database_.get()));
+}
+
+std::expected<std::int64_t, std::string> Database::number(const char* sql) {
+  auto statement = prepare(sql);
+  if (!statement) return std::unexpected(statement.error());
+  const auto step = statement->step();
+  if (!step) return std::unexpected(step.error());
+  return statement->number(0);
+}
+
+}  // namespace portcullis::state

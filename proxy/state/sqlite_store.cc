@@ -1,0 +1,214 @@
+#include "proxy/state/sqlite_store.h"
+
+#include <charconv>
+
+namespace portcullis::state {
+namespace {
+
+using policy::KnownNetworks;
+using policy::MemoryCounters;
+using policy::RateWindow;
+using policy::WallTime;
+
+constexpr std::int64_t schema_version = 1;
+constexpr auto cleaning_interval = std::chrono::minutes(10);
+
+// Readable with the sqlite3 tool: amounts are decimal, newest slot first, separated by blanks.
+constexpr const char* schema = R"(
+BEGIN;
+CREATE TABLE counters (limit_name TEXT, key TEXT, period_seconds INTEGER, newest_slot INTEGER,
+                       amounts TEXT, expires INTEGER, PRIMARY KEY (limit_name, key, period_seconds)) WITHOUT ROWID;
+CREATE TABLE known_networks (login TEXT, network TEXT, last_seen_day INTEGER,
+                             PRIMARY KEY (login, network)) WITHOUT ROWID;
+PRAGMA user_version = 1;
+COMMIT;)";
+
+std::string write_amounts(const RateWindow::Saved& window) {
+  std::string text;
+  for (const std::uint64_t amount : window.amounts) {
+    if (!text.empty()) text += ' ';
+    text += std::to_string(amount);
+  }
+  return text;
+}
+
+bool read_amounts(std::string_view text, RateWindow::Saved& window) {
+  for (std::uint64_t& amount : window.amounts) {
+    while (text.starts_with(' ')) text.remove_prefix(1);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
+    if (error != std::errc{}) return false;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  }
+  return text.empty();
+}
+
+// When the newest slot's amount is forgotten.
+std::int64_t expiry(const MemoryCounters::Record& record) {
+  return (record.window.newest_slot + static_cast<std::int64_t>(RateWindow::slots)) *
+         RateWindow::slot_seconds(record.period_seconds);
+}
+
+std::expected<void, std::string> finish(Statement& statement) {
+  if (const auto step = statement.step(); !step) return std::unexpected(step.error());
+  return {};
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(Options options,
+                                                                           MemoryCounters& counters,
+                                                                           KnownNetworks* known) {
+  auto database = Database::open(options.path);
+  if (!database) return std::unexpected(database.error());
+  if (!options.clock) {
+    options.clock = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
+  }
+  std::unique_ptr<SqliteStore> store(
+      new SqliteStore(std::move(options), std::move(*database), counters, known));
+  for (const auto step :
+       {&SqliteStore::prepare_schema, &SqliteStore::load_counters, &SqliteStore::load_known_networks}) {
+    if (auto done = (store.get()->*step)(); !done) {
+      return std::unexpected("can not load the state file " + store->options_.path + ": " + done.error());
+    }
+  }
+  store->thread_ = std::thread([raw = store.get()] { raw->run(); });
+  return store;
+}
+
+SqliteStore::SqliteStore(Options options, Database database, MemoryCounters& counters, KnownNetworks* known)
+    : options_(std::move(options)), counters_(counters), known_(known), database_(std::move(database)) {}
+
+SqliteStore::~SqliteStore() {
+  if (!thread_.joinable()) return;  // open() failed: nothing was loaded, so nothing may be written
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_requested_.notify_one();
+  thread_.join();
+  flush();
+}
+
+std::expected<void, std::string> SqliteStore::prepare_schema() {
+  const auto version = database_.number("PRAGMA user_version");
+  if (!version) return std::unexpected(version.error());
+  if (*version == schema_version) return {};
+  if (*version > schema_version) {
+    return std::unexpected("it was written by a newer version (format " + std::to_string(*version) + ")");
+  }
+  const auto tables = database_.number("SELECT count(*) FROM sqlite_schema");
+  if (!tables) return std::unexpected(tables.error());
+  if (*tables != 0) return std::unexpected("it is the database of another program");
+  return database_.run(schema);
+}
+
+std::expected<void, std::string> SqliteStore::load_counters() {
+  const WallTime now = options_.clock();
+  auto rows = database_.prepare(
+      "SELECT limit_name, key, period_seconds, newest_slot, amounts FROM counters WHERE expires > ? "
+      "ORDER BY newest_slot");
+  if (!rows) return std::unexpected(rows.error());
+  rows->bind(1, now.time_since_epoch().count());
+  while (true) {
+    const auto step = rows->step();
+    if (!step) return std::unexpected(step.error());
+    if (*step == Statement::Step::done) return {};
+    MemoryCounters::Record record{
+        rows->text(0), rows->text(1), static_cast<std::uint32_t>(rows->number(2)), {}};
+    record.window.newest_slot = rows->number(3);
+    if (!read_amounts(rows->text(4), record.window)) {
+      return std::unexpected("bad amounts for " + record.limit + " of " + record.key);
+    }
+    counters_.restore(record, now);
+  }
+}
+
+std::expected<void, std::string> SqliteStore::load_known_networks() {
+  if (known_ == nullptr) return {};
+  const WallTime now = options_.clock();
+  auto rows = database_.prepare("SELECT login, network, last_seen_day FROM known_networks ORDER BY login");
+  if (!rows) return std::unexpected(rows.error());
+  KnownNetworks::Record record;
+  while (true) {
+    const auto step = rows->step();
+    if (!step) return std::unexpected(step.error());
+    const bool row = *step == Statement::Step::row;
+    if (!row || rows->text(0) != record.login) {
+      if (!record.networks.empty()) known_->restore(record, now);
+      if (!row) return {};
+      record = {rows->text(0), {}};
+    }
+    const auto network = policy::parse_network(rows->text(1));
+    if (!network) return std::unexpected("bad network " + rows->text(1) + " of " + record.login);
+    record.networks.push_back({*network, static_cast<std::int32_t>(rows->number(2))});
+  }
+}
+
+void SqliteStore::run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_requested_.wait_for(lock, options_.interval, [this] { return stopping_; })) {
+    lock.unlock();
+    flush();
+    lock.lock();
+  }
+}
+
+bool SqliteStore::flush() {
+  const std::lock_guard lock(database_mutex_);
+  const auto records = counters_.take_changed();
+  const auto logins = known_ == nullptr ? std::vector<KnownNetworks::Record>{} : known_->take_changed();
+  auto done = records.empty() && logins.empty() ? std::expected<void, std::string>{} : write(records, logins);
+  if (!done) {
+    for (const auto& record : records) counters_.mark_changed(record);
+    for (const auto& record : logins) known_->mark_changed(record);
+  } else if (options_.clock() >= next_cleaning_) {
+    counters_.forget_expired(options_.clock());
+    done = forget_expired();
+    next_cleaning_ = options_.clock() + cleaning_interval;
+  }
+  if (!done && options_.on_error) options_.on_error(done.error());
+  return done.has_value();
+}
+
+std::expected<void, std::string> SqliteStore::write(const std::vector<MemoryCounters::Record>& records,
+                                                    const std::vector<KnownNetworks::Record>& logins) {
+  const auto batch = [&]() -> std::expected<void, std::string> {
+    auto counter = database_.prepare("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?, ?, ?)");
+    auto forget = database_.prepare("DELETE FROM known_networks WHERE login = ?");
+    auto network = database_.prepare("INSERT INTO known_networks VALUES (?, ?, ?)");
+    for (const auto* prepared : {&counter, &forget, &network}) {
+      if (!*prepared) return std::unexpected(prepared->error());
+    }
+    for (const auto& record : records) {
+      counter->bind(1, record.limit).bind(2, record.key).bind(3, std::int64_t{record.period_seconds});
+      counter->bind(4, record.window.newest_slot)
+          .bind(5, write_amounts(record.window))
+          .bind(6, expiry(record));
+      if (auto done = finish(*counter); !done) return done;
+    }
+    for (const auto& record : logins) {
+      forget->bind(1, record.login);
+      if (auto done = finish(*forget); !done) return done;
+      for (const auto& seen : record.networks) {
+        network->bind(1, record.login).bind(2, to_string(seen.network)).bind(3, std::int64_t{seen.day});
+        if (auto done = finish(*network); !done) return done;
+      }
+    }
+    return {};
+  };
+  if (auto begun = database_.run("BEGIN"); !begun) return begun;
+  auto done = batch();
+  if (done) done = database_.run("COMMIT");
+  // A failed COMMIT may leave the transaction open; where SQLite ended it itself this does nothing.
+  if (!done) static_cast<void>(database_.run("ROLLBACK"));
+  return done;
+}
+
+std::expected<void, std::string> SqliteStore::forget_expired() {
+  auto expired = database_.prepare("DELETE FROM counters WHERE expires <= ?");
+  if (!expired) return std::unexpected(expired.error());
+  expired->bind(1, options_.clock().time_since_epoch().count());
+  return finish(*expired);
+}
+
+}  // namespace portcullis::state

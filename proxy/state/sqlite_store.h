@@ -1,0 +1,78 @@
+// Keeps counters (rates, quotas) and known networks over a restart, in one SQLite file. Decisions
+// are made in memory; a thread of its own writes what changed, one transaction a batch, so that a
+// crash of the process or the machine loses at most the last second. Stopping loses nothing.
+//
+//   auto store = SqliteStore::open({.path = "/var/lib/portcullis/state.db", .on_error = count},
+//                                  counters, &lockout->known_networks());
+//   if (!store) die(store.error());   // unreadable, damaged, in use, of a newer version
+//   ...                               // before the first session, and kept until after the last
+//   store->reset();                   // writes everything
+//
+// When writing fails later (disk full), on_error is called, memory goes on, and the same records are
+// tried again with the next batch.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "policy/known_networks.h"
+#include "policy/memory_counters.h"
+#include "proxy/state/sqlite.h"
+
+namespace portcullis::state {
+
+class SqliteStore {
+ public:
+  struct Options {
+    std::string path = {};
+    // Between two batches; with the time a batch takes it stays below the second promised.
+    std::chrono::milliseconds interval{500};
+    // Called on the store's thread, or from flush() or the destructor on the caller's. For
+    // portcullis_state_store_errors_total and the log.
+    std::function<void(const std::string& error)> on_error = {};
+    std::function<policy::WallTime()> clock = {};  // empty: the system's
+  };
+
+  // Loads what the file holds into `counters` and `known` (may be null), both of which outlive the
+  // store, and starts writing behind.
+  static std::expected<std::unique_ptr<SqliteStore>, std::string> open(Options options,
+                                                                       policy::MemoryCounters& counters,
+                                                                       policy::KnownNetworks* known);
+  ~SqliteStore();
+  SqliteStore(const SqliteStore&) = delete;
+  SqliteStore& operator=(const SqliteStore&) = delete;
+
+  // Writes what changed, now. False when it could not (on_error was called).
+  bool flush();
+
+ private:
+  SqliteStore(Options options, Database database, policy::MemoryCounters& counters,
+              policy::KnownNetworks* known);
+
+  std::expected<void, std::string> prepare_schema();
+  std::expected<void, std::string> load_counters();
+  std::expected<void, std::string> load_known_networks();
+  std::expected<void, std::string> write(const std::vector<policy::MemoryCounters::Record>& records,
+                                         const std::vector<policy::KnownNetworks::Record>& logins);
+  std::expected<void, std::string> forget_expired();
+  void run();
+
+  Options options_;
+  policy::MemoryCounters& counters_;
+  policy::KnownNetworks* known_;
+  std::mutex database_mutex_;
+  Database database_;
+  policy::WallTime next_cleaning_{};
+  std::mutex mutex_;
+  std::condition_variable stop_requested_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace portcullis::state

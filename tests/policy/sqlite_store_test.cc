@@ -1,0 +1,221 @@
+#include "proxy/state/sqlite_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+
+namespace portcullis::state {
+namespace {
+
+using policy::CounterStore;
+using policy::KnownNetworks;
+using policy::MemoryCounters;
+using policy::WallTime;
+
+WallTime today() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+CounterStore::Charge quota(std::uint64_t amount) {
+  return {"per-user-day", "alice@example.com", amount, 500, 86400};
+}
+
+std::uint64_t used(const MemoryCounters& counters, std::string_view key = "alice@example.com") {
+  auto charge = quota(0);
+  charge.key = key;
+  return counters.peek(charge, today())->used;
+}
+
+class SqliteStoreTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::TempDir() + "portcullis-state-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    directory_ = name;
+    path_ = directory_ / "state.db";
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::unique_ptr<SqliteStore> open(MemoryCounters& counters, KnownNetworks* known = nullptr) {
+    auto store = SqliteStore::open({.path = path_, .on_error = [this](const std::string&) { ++errors_; }},
+                                   counters, known);
+    EXPECT_TRUE(store.has_value()) << store.error();
+    return store ? std::move(*store) : nullptr;
+  }
+  std::string open_error() {
+    MemoryCounters counters(100);
+    auto store = SqliteStore::open({.path = path_}, counters, nullptr);
+    return store ? "opened" : store.error();
+  }
+
+  std::filesystem::path directory_, path_;
+  std::atomic<int> errors_ = 0;
+};
+
+TEST_F(SqliteStoreTest, StoppingKeepsEverything) {
+  {
+    MemoryCounters counters(100);
+    KnownNetworks known(30, 100);
+    const auto store = open(counters, &known);
+    ASSERT_TRUE(counters.charge(quota(7), today(), false)->within);
+    ASSERT_TRUE(counters.charge(quota(5), today(), false)->within);
+    counters.refund(quota(2), today());
+    known.add("alice", *policy::parse_network("192.0.2.1"), today());
+    known.add("alice", *policy::parse_network("2001:db8::/64"), today());
+  }
+  struct stat status{};
+  ASSERT_EQ(stat(path_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777U, 0600U);
+  MemoryCounters counters(100);
+  KnownNetworks known(30, 100);
+  const auto store = open(counters, &known);
+  EXPECT_EQ(used(counters), 10U);
+  EXPECT_TRUE(known.contains("alice", *policy::parse_network("192.0.2.1"), today()));
+  EXPECT_TRUE(known.contains("alice", *policy::parse_network("2001:db8::/64"), today()));
+  EXPECT_FALSE(known.contains("alice", *policy::parse_network("192.0.2.2"), today()));
+  EXPECT_FALSE(known.contains("bob", *policy::parse_network("192.0.2.1"), today()));
+  EXPECT_EQ(errors_, 0);
+}
+
+// A process that is killed while it charges loses at most its last second.
+TEST_F(SqliteStoreTest, KillLosesAtMostASecond) {
+  auto* charged = static_cast<std::atomic<std::uint64_t>*>(mmap(nullptr, sizeof(std::atomic<std::uint64_t>),
+                                                                PROT_READ | PROT_WRITE,
+                                                                MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(charged, MAP_FAILED);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    MemoryCounters counters(100);
+    auto store = SqliteStore::open({.path = path_}, counters, nullptr);
+    if (!store) _exit(1);
+    while (true) {
+      auto charge = quota(1);
+      charge.capacity = 1'000'000'000;
+      if (counters.charge(charge, today(), false)) charged->fetch_add(1);
+      usleep(1000);
+    }
+  }
+  while (charged->load() < 300) usleep(1000);
+  const std::uint64_t a_second_before = charged->load();
+  sleep(1);
+  kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  MemoryCounters counters(100);
+  const auto store = open(counters);
+  EXPECT_GE(used(counters), a_second_before);
+  EXPECT_LE(used(counters), charged->load() + 1);
+  munmap(charged, sizeof(*charged));
+}
+
+TEST_F(SqliteStoreTest, ExpiredAndEvictedKeysAreForgotten) {
+  {
+    MemoryCounters counters(100);
+    const auto store = open(counters);
+    auto old = quota(3);
+    old.key = "old";
+    ASSERT_TRUE(counters.charge(old, today() - std::chrono::hours(48), false));
+    ASSERT_TRUE(counters.charge(quota(3), today(), false));
+    ASSERT_TRUE(store->flush());
+  }
+  MemoryCounters counters(100);
+  const auto store = open(counters);
+  EXPECT_EQ(counters.status("per-user-day").keys, 1U);
+  EXPECT_EQ(used(counters), 3U);
+}
+
+TEST_F(SqliteStoreTest, SaysWhatIsWrongWithTheFile) {
+  std::ofstream(path_) << std::string(8192, 'x');
+  EXPECT_THAT(open_error(), testing::HasSubstr("damaged or no state file"));
+  path_ = directory_ / "missing" / "state.db";
+  EXPECT_THAT(open_error(), testing::HasSubstr("No such file or directory"));
+  path_ = directory_;
+  EXPECT_THAT(open_error(), testing::HasSubstr("can not open the state file"));
+}
+
+TEST_F(SqliteStoreTest, RefusesADamagedFile) {
+  {
+    MemoryCounters counters(10000);
+    const auto store = open(counters);
+    for (int i = 0; i < 2000; ++i) {
+      const std::string key = "user" + std::to_string(i) + "@example.com";
+      auto charge = quota(1);
+      charge.key = key;
+      ASSERT_TRUE(counters.charge(charge, today(), false));
+    }
+  }
+  const auto size = std::filesystem::file_size(path_);
+  ASSERT_GT(size, 65536U);
+  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(8192);
+  file << std::string(16384, '\x5a');
+  file.close();
+  EXPECT_THAT(open_error(), testing::HasSubstr("damaged"));
+}
+
+TEST_F(SqliteStoreTest, RefusesOtherVersionsAndOtherPrograms) {
+  {
+    auto database = Database::open(path_);
+    ASSERT_TRUE(database && database->run("CREATE TABLE other (x); "));
+  }
+  EXPECT_THAT(open_error(), testing::HasSubstr("another program"));
+  std::filesystem::remove(path_);
+  {
+    auto database = Database::open(path_);
+    ASSERT_TRUE(database && database->run("PRAGMA user_version = 99"));
+  }
+  EXPECT_THAT(open_error(), testing::HasSubstr("newer version"));
+}
+
+TEST_F(SqliteStoreTest, OneProcessAtATime) {
+  MemoryCounters counters(100);
+  const auto store = open(counters);
+  EXPECT_THAT(open_error(), testing::HasSubstr("in use by another process"));
+  EXPECT_TRUE(store->flush());
+}
+
+// A full disk, imitated by a limit on file sizes: errors are counted, memory decides on, and what
+// could not be written is written when there is room again.
+TEST_F(SqliteStoreTest, FullDiskDoesNotStopCounting) {
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  {
+    MemoryCounters counters(100000);
+    const auto store = open(counters);
+    ASSERT_TRUE(counters.charge(quota(4), today(), false));
+    ASSERT_TRUE(store->flush());
+    rlimit tight = before;
+    tight.rlim_cur = 64 * 1024;
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    for (int i = 0; i < 5000; ++i) {
+      const std::string key = "user" + std::to_string(i) + "@example.com";
+      auto charge = quota(2);
+      charge.key = key;
+      ASSERT_TRUE(counters.charge(charge, today(), false)->within);
+    }
+    EXPECT_FALSE(store->flush());
+    EXPECT_GE(errors_, 1);
+    EXPECT_EQ(used(counters, "user4999@example.com"), 2U);
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+    EXPECT_TRUE(store->flush());
+  }
+  signal(SIGXFSZ, old_handler);
+  MemoryCounters counters(100000);
+  const auto store = open(counters);
+  EXPECT_EQ(used(counters), 4U);
+  for (const int i : {0, 1, 2500, 4999})
+    EXPECT_EQ(used(counters, "user" + std::to_string(i) + "@example.com"), 2U);
+}
+
+}  // namespace
+}  // namespace portcullis::state
