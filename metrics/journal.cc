@@ -94,7 +94,7 @@ struct Journal::Impl {
 template <typename Record>
 void Journal::Impl::write(const Record& record, EventRecord::Level level) try {
   // Rendered outside the lock, into memory that is kept from record to record.
-  thread_local std::string line;
+  static thread_local std::string line;
   line.clear();
   if (settings.sink == JournalSettings::Sink::syslog) line += syslog_priority(level);
   append_json(line, record);

@@ -100,8 +100,9 @@ struct JournalSettings {
   enum class Sink : std::uint8_t { stderr_, file, syslog } sink = Sink::stderr_;
   std::string path;  // file: its name; syslog: the socket, /dev/log when empty
   EventRecord::Level level = EventRecord::Level::info;
-  bool subject = false;                            // write Subject
-  std::size_t queue_octets_max = 8 * 1024 * 1024;  // not yet written; more is dropped and counted
+  bool subject = false;  // write Subject
+  std::size_t queue_octets_max =
+      std::size_t{8} * 1024 * 1024;  // not yet written; more is dropped and counted
 };
 
 // Renders one line, '\n' included. Values are cut at 1024 octets; 100 recipients, 100 hits and 50

@@ -325,7 +325,7 @@ enum class Route : std::uint8_t { metrics, healthz, readyz, other };
 PORTCULLIS_LABEL(Route, route, {"/metrics", "/healthz", "/readyz", "other"})
 enum class HttpCode : std::uint8_t {};
 PORTCULLIS_LABEL(HttpCode, http_code,
-                 {"200", "400", "404", "405", "408", "413", "414", "431", "503", "505", "other"})
+                 {"200", "400", "404", "405", "413", "414", "431", "503", "505", "other"})
 
 enum class BufferKind : std::uint8_t { client_output, upstream_output, header };
 PORTCULLIS_LABEL(BufferKind, buffer_kind, {"client_output", "upstream_output", "header"})

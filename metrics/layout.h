@@ -21,8 +21,8 @@
 namespace portcullis::metrics {
 
 struct LabelValues {
-  std::vector<std::string> listeners{}, rules{}, limits{}, upstreams{}, certificates{}, loops{};
-  std::vector<std::pair<std::string, std::string>> servers{};  // upstream, server
+  std::vector<std::string> listeners, rules, limits, upstreams, certificates, loops;
+  std::vector<std::pair<std::string, std::string>> servers;  // upstream, server
   std::string version = "unknown", revision = "unknown";
 };
 
