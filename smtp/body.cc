@@ -148,32 +148,9 @@ std::size_t DataReader::read_framing(char octet, Slices& content) {
 
 // --- DataWriter -------------------------------------------------------------------------------------
 
-namespace {
-
-// Index of the first dot that follows a LF (or begins `text` when `line_start`); npos when there is
-// none. `line_start` becomes whether the last octet is a LF, if it got that far.
-std::size_t next_dot_at_line_start(std::string_view text, bool& line_start) {
-  std::uint64_t lf_before = line_start ? 1 : 0;
-  for (std::size_t at = 0; at < text.size(); at += scan_block_octets) {
-    const std::size_t octets = std::min(text.size() - at, scan_block_octets);
-    const bool whole = octets == scan_block_octets;
-    const OctetBlock block =
-        whole ? OctetBlock(text.data() + at) : OctetBlock(PaddedBlock(text.data() + at, octets).octets);
-    const std::uint64_t lf = block.equal_to('\n');
-    const std::uint64_t stuff = block.equal_to('.') & (lf << 1 | lf_before);
-    if (stuff != 0) [[unlikely]]
-      return at + static_cast<std::size_t>(std::countr_zero(stuff));
-    lf_before = lf >> (octets - 1) & 1;
-  }
-  line_start = lf_before != 0;
-  return std::string_view::npos;
-}
-
-}  // namespace
-
 void DataWriter::feed(std::string_view content, Slices& out) {
   while (!content.empty()) {
-    const std::size_t dot = next_dot_at_line_start(content, line_start_);
+    const std::size_t dot = find_at_line_start<'.'>(content, line_start_);
     if (dot == std::string_view::npos) {
       out.push_back(content);
       return;

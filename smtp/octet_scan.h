@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -153,6 +154,26 @@ std::size_t plain_run(const char* text, std::size_t size, LinePosition& position
   position = {cr_before != 0, lf_before != 0};
   eight_bit = eight_bit || high;
   return size;
+}
+
+// Index of the first `Wanted` in `text` that follows a LF (or comes first when `line_start`); npos when
+// there is none, and then `line_start` becomes whether the last octet is a LF.
+template <char Wanted>
+std::size_t find_at_line_start(std::string_view text, bool& line_start) {
+  std::uint64_t lf_before = line_start ? 1 : 0;
+  for (std::size_t at = 0; at < text.size(); at += scan_block_octets) {
+    const std::size_t octets = std::min(text.size() - at, scan_block_octets);
+    const bool whole = octets == scan_block_octets;
+    const OctetBlock block =
+        whole ? OctetBlock(text.data() + at) : OctetBlock(PaddedBlock(text.data() + at, octets).octets);
+    const std::uint64_t lf = block.equal_to('\n');
+    const std::uint64_t wanted = block.equal_to(Wanted) & (lf << 1 | lf_before);
+    if (wanted != 0) [[unlikely]]
+      return at + static_cast<std::size_t>(std::countr_zero(wanted));
+    lf_before = lf >> (octets - 1) & 1;
+  }
+  line_start = lf_before != 0;
+  return std::string_view::npos;
 }
 
 }  // namespace portcullis::smtp

@@ -1,0 +1,261 @@
+#include "smtp/mime.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "smtp/ascii.h"
+#include "smtp/content_field.h"
+#include "smtp/header_fields.h"
+#include "smtp/limits.h"
+#include "smtp/octet_scan.h"
+
+namespace portcullis::smtp {
+namespace {
+
+// More of a line is not kept: "--", a boundary, "--" and a good deal of transport padding.
+constexpr std::size_t delimiter_line_octets = 256;
+
+std::string_view without_line_end(std::string_view line) {
+  while (!line.empty() && std::string_view(" \t\r\n").contains(line.back())) line.remove_suffix(1);
+  return line;
+}
+
+bool is_multipart(const ContentField& type) { return type.value.starts_with("multipart/"); }
+
+}  // namespace
+
+// --- what a part says of itself -----------------------------------------------------------------------
+
+struct MimeScanner::PartHeader {
+  ContentField type, disposition;
+  bool has_type = false, has_disposition = false, has_id = false;
+  bool encoded = false;  // base64 or quoted-printable
+  bool malformed = false;
+
+  void set_type(std::string_view body);
+  void set_disposition(std::string_view body);
+  void set_encoding(std::string_view body);
+  void read(std::string_view block);
+  void read_field(std::string_view field);
+  bool is_attachment(bool related) const;
+};
+
+// Of several fields a reader takes the first or the last: a multipart among them is one to us.
+void MimeScanner::PartHeader::set_type(std::string_view body) {
+  ContentField field = parse_content_field(body);
+  malformed = malformed || has_type || field.malformed;
+  if (!has_type || (is_multipart(field) && !is_multipart(type))) type = std::move(field);
+  has_type = true;
+}
+
+void MimeScanner::PartHeader::set_disposition(std::string_view body) {
+  ContentField field = parse_content_field(body);
+  malformed = malformed || has_disposition || field.malformed;
+  if (!has_disposition || field.value == "attachment") disposition = std::move(field);
+  has_disposition = true;
+}
+
+void MimeScanner::PartHeader::set_encoding(std::string_view body) {
+  const std::string value = parse_content_field(body).value;
+  encoded = encoded || value == "base64" || value == "quoted-printable";
+}
+
+void MimeScanner::PartHeader::read_field(std::string_view field) {
+  const std::size_t colon = field.find(':');
+  if (colon == std::string_view::npos) return;
+  const std::string_view name = without_line_end(field.substr(0, colon));
+  const std::string body = unfold(without_line_end(field.substr(colon + 1)));
+  if (equals_ignoring_case(name, "Content-Type")) set_type(body);
+  if (equals_ignoring_case(name, "Content-Disposition")) set_disposition(body);
+  if (equals_ignoring_case(name, "Content-Transfer-Encoding")) set_encoding(body);
+  if (equals_ignoring_case(name, "Content-ID")) has_id = true;
+}
+
+void MimeScanner::PartHeader::read(std::string_view block) {
+  std::size_t start = 0;
+  for (std::size_t at = 0; at < block.size();) {
+    at = std::min(block.find('\n', at), block.size() - 1) + 1;
+    const bool continued = at < block.size() && (block[at] == ' ' || block[at] == '\t');
+    if (continued) continue;
+    read_field(block.substr(start, at - start));
+    start = at;
+  }
+}
+
+bool MimeScanner::PartHeader::is_attachment(bool related) const {
+  if (disposition.value == "attachment") return true;
+  if (related && has_id) return false;
+  if (disposition.has_name() || type.has_name()) return true;
+  // RFC 2045 5.2: no type, or one that is none, is text.
+  return type.value.contains('/') && !type.value.starts_with("text/") && !is_multipart(type);
+}
+
+// --- structure ------------------------------------------------------------------------------------------
+
+// A leaf is counted; a multipart becomes the innermost open one.
+void MimeScanner::open_part(const PartHeader& header) {
+  facts_.malformed = facts_.malformed || header.malformed;
+  const bool related = !open_.empty() && open_.back().related;
+  if (!open_.empty()) open_.back().has_parts = true;
+
+  if (is_multipart(header.type)) {
+    Multipart multipart;
+    multipart.boundaries = boundaries_of(header.type);
+    multipart.related = header.type.value == "multipart/related";
+    multipart.digest = header.type.value == "multipart/digest";
+    const auto& all = multipart.boundaries;
+    const bool too_long = std::ranges::any_of(
+        all, [](const auto& boundary) { return boundary.size() > limits::mime_boundary_octets; });
+    // RFC 2045 6.4: a multipart is not encoded. Few readers would decode it.
+    facts_.malformed = facts_.malformed || all.size() != 1 || header.encoded;
+    if (too_long || open_.size() == limits::mime_depth) {
+      facts_.limit_exceeded = true;
+    } else if (!all.empty()) {
+      open_.push_back(std::move(multipart));
+      facts_.depth = std::max(facts_.depth, open_.size());
+      return;
+    }
+  }
+  count_leaf(header.is_attachment(related));
+}
+
+void MimeScanner::count_leaf(bool attachment) {
+  if (facts_.parts == limits::mime_parts) {
+    facts_.limit_exceeded = true;
+    return;
+  }
+  ++facts_.parts;
+  if (attachment) ++facts_.attachments;
+}
+
+// A multipart whose boundary never came is a leaf to every reader.
+void MimeScanner::close_multipart() {
+  if (!open_.back().has_parts) {
+    facts_.malformed = true;
+    count_leaf(false);
+  }
+  open_.pop_back();
+}
+
+// The delimiter that `line` is, of the multiparts that are open (RFC 2046 5.1.1).
+std::optional<MimeScanner::Delimiter> MimeScanner::find_delimiter(std::string_view line) {
+  if (!line.starts_with("--")) return std::nullopt;
+  const std::string_view text = without_line_end(line).substr(2);
+  bool begins_like_one = false;
+  for (std::size_t level = open_.size(); level-- > 0;) {
+    for (const std::string& boundary : open_[level].boundaries) {
+      if (!text.starts_with(boundary)) continue;
+      const std::string_view rest = text.substr(boundary.size());
+      if (rest.empty() || rest == "--") return Delimiter{level, !rest.empty()};
+      begins_like_one = true;
+    }
+  }
+  // RFC 2046 can be read so that this is one, too; no reader we know of does.
+  facts_.malformed = facts_.malformed || begins_like_one;
+  return std::nullopt;
+}
+
+// An inner multipart without a close delimiter ends with the next delimiter of an outer one.
+void MimeScanner::pass(const Delimiter& delimiter) {
+  while (open_.size() > delimiter.level + 1) close_multipart();
+  if (delimiter.closes) close_multipart();
+  state_ = delimiter.closes ? State::text : State::header;
+  line_start_ = true;
+  part_header_.clear();
+}
+
+void MimeScanner::end_of_part_header() {
+  PartHeader header;
+  header.read(part_header_);
+  if (!header.has_type && !open_.empty() && open_.back().digest) header.set_type("message/rfc822");
+  part_header_.clear();
+  state_ = State::text;
+  line_start_ = true;
+  open_part(header);
+}
+
+void MimeScanner::header_line(std::string_view line) {
+  if (line == "\r\n" || line == "\n") return end_of_part_header();
+  auto delimiter = find_delimiter(line);
+  if (!delimiter && !(line.starts_with("--") && !line.contains(':'))) {
+    if (part_header_.size() + line.size() <= limits::mime_part_header_octets) {
+      part_header_ += line;
+    } else {
+      facts_.limit_exceeded = true;
+    }
+    return;
+  }
+  // The header ended without an empty line. What it opens may be what this line delimits.
+  facts_.malformed = true;
+  end_of_part_header();
+  if (!delimiter) delimiter = find_delimiter(line);
+  if (delimiter) pass(*delimiter);
+}
+
+// --- lines ----------------------------------------------------------------------------------------------
+
+void MimeScanner::begin(std::string_view content_type, std::string_view content_disposition,
+                        std::string_view content_transfer_encoding) {
+  PartHeader header;
+  if (!content_type.empty()) header.set_type(content_type);
+  if (!content_disposition.empty()) header.set_disposition(content_disposition);
+  header.set_encoding(content_transfer_encoding);
+  open_part(header);
+}
+
+void MimeScanner::feed(std::string_view content) {
+  // Nothing more can be counted once there are no multiparts open, or too many parts.
+  const auto idle = [this] {
+    return open_.empty() || (facts_.limit_exceeded && facts_.parts == limits::mime_parts);
+  };
+  while (!content.empty() && !idle()) {
+    content.remove_prefix(state_ == State::text ? skip_text(content) : take_line(content));
+  }
+}
+
+// Octets that can not matter; stops before a line that begins with '-'.
+std::size_t MimeScanner::skip_text(std::string_view content) {
+  const std::size_t dash = find_at_line_start<'-'>(content, line_start_);
+  if (dash == std::string_view::npos) return content.size();
+  // Most lines with a dash are lists and signatures.
+  if (dash + 1 < content.size() && content[dash + 1] != '-') {
+    line_start_ = false;
+    return dash + 1;
+  }
+  state_ = State::candidate;
+  return dash;
+}
+
+// Takes octets up to the end of the line, when it is there; keeps them in line_ when it is not. A line
+// too long to matter is cut, but not to a length that does.
+std::size_t MimeScanner::take_line(std::string_view content) {
+  const std::size_t limit = state_ == State::header ? limits::mime_part_header_octets : delimiter_line_octets;
+  const std::size_t line_feed = content.find('\n');
+  const bool complete = line_feed != std::string_view::npos;
+  const std::size_t octets = complete ? line_feed + 1 : content.size();
+  if (complete && line_.empty()) {
+    end_of_line(content.substr(0, octets));
+    return octets;
+  }
+  line_ += content.substr(0, std::min(octets, limit + 1 - line_.size()));
+  if (complete) end_of_line(std::exchange(line_, {}));
+  return octets;
+}
+
+void MimeScanner::end_of_line(std::string_view line) {
+  if (state_ == State::header) return header_line(line);
+  state_ = State::text;
+  line_start_ = true;
+  if (line.size() > delimiter_line_octets) return;
+  if (const auto delimiter = find_delimiter(line)) pass(*delimiter);
+}
+
+MimeFacts MimeScanner::finish() {
+  if (!line_.empty()) end_of_line(std::exchange(line_, {}));
+  if (state_ == State::header) end_of_part_header();
+  while (!open_.empty()) close_multipart();
+  return facts_;
+}
+
+}  // namespace portcullis::smtp

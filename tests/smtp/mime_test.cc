@@ -1,0 +1,253 @@
+#include "smtp/mime.h"
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+#include <string>
+
+#include "smtp/content_field.h"
+#include "smtp/limits.h"
+#include "tests/smtp/segments.h"
+
+namespace portcullis::smtp {
+
+void PrintTo(const MimeFacts& facts, std::ostream* out) {
+  *out << facts.parts << " parts, " << facts.attachments << " attachments, depth " << facts.depth
+       << (facts.limit_exceeded ? ", limit exceeded" : "") << (facts.malformed ? ", malformed" : "");
+}
+
+namespace {
+
+using test::Cuts;
+using test::every_cut;
+using test::ExactBuffer;
+using test::segmentations;
+
+MimeFacts scan(std::string_view type, std::string_view body, const Cuts& cuts,
+               std::string_view disposition = "", std::string_view encoding = "") {
+  MimeScanner scanner;
+  scanner.begin(type, disposition, encoding);
+  std::size_t at = 0;
+  for (const std::size_t cut : cuts) {
+    const ExactBuffer piece(body.substr(at, cut));
+    scanner.feed(piece.view());
+    at += cut;
+  }
+  return scanner.finish();
+}
+
+// Every piece a line in a test ends with '\n' for CRLF.
+std::string crlf(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') out += '\r';
+    out += c;
+  }
+  return out;
+}
+
+struct MimeCase {
+  std::string name;
+  std::string type;
+  std::string body;
+  MimeFacts facts;
+};
+
+void PrintTo(const MimeCase& mime, std::ostream* out) { *out << mime.name; }
+
+class Mime : public testing::TestWithParam<MimeCase> {};
+
+TEST_P(Mime, IsCountedAtEveryCut) {
+  const auto& param = GetParam();
+  const std::string body = crlf(param.body);
+  auto ways = segmentations(body.size());
+  for (auto& cuts : every_cut(body.size())) ways.push_back(cuts);
+  for (const auto& cuts : ways) ASSERT_EQ(scan(param.type, body, cuts), param.facts);
+}
+
+constexpr MimeFacts facts(std::size_t parts, std::size_t attachments, std::size_t depth) {
+  return {.parts = parts, .attachments = attachments, .depth = depth};
+}
+constexpr MimeFacts malformed(std::size_t parts, std::size_t attachments, std::size_t depth) {
+  return {.parts = parts, .attachments = attachments, .depth = depth, .malformed = true};
+}
+
+const std::string mixed = "multipart/mixed; boundary=b";
+
+INSTANTIATE_TEST_SUITE_P(
+    Bodies, Mime,
+    testing::Values(
+        MimeCase{"no_header_at_all", "", "hello\n", facts(1, 0, 0)},
+        MimeCase{"text", "text/plain; charset=utf-8", "--b\n", facts(1, 0, 0)},
+        MimeCase{"pdf_alone", "application/pdf", "x", facts(1, 1, 0)},
+        MimeCase{"not_a_type", "text", "x", facts(1, 0, 0)},
+        MimeCase{"alternative", "multipart/alternative; boundary=\"b\"",
+                 "preamble\n--b\nContent-Type: text/plain\n\nhi\n--b\nContent-Type: "
+                 "text/html\n\n<p>\n--b--\nend\n",
+                 facts(2, 0, 1)},
+        MimeCase{"attachment", mixed,
+                 "--b\n\ntext\n--b\nContent-Type: application/pdf; name=\"x.pdf\"\nContent-Disposition: "
+                 "attachment;\n"
+                 "\tfilename=\"x.pdf\"\nContent-Transfer-Encoding: base64\n\nAAAA\n--b--\n",
+                 facts(2, 1, 1)},
+        MimeCase{"named_text", mixed,
+                 "--b\nContent-Disposition: inline; filename*=utf-8''a%20b\n\nx\n--b--\n", facts(1, 1, 1)},
+        MimeCase{"split_name", mixed, "--b\nContent-Type: text/plain; name*0=a; name*1=b\n\nx\n--b--\n",
+                 facts(1, 1, 1)},
+        MimeCase{
+            "forwarded_message", mixed,
+            "--b\nContent-Type: message/rfc822\n\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\n--c--\n"
+            "--b--\n",
+            facts(1, 1, 1)},
+        MimeCase{"digest", "multipart/digest; boundary=b", "--b\n\nSubject: x\n--b\n\nSubject: y\n--b--\n",
+                 facts(2, 2, 1)},
+        MimeCase{
+            "inline_pictures", "multipart/related; boundary=b",
+            "--b\nContent-Type: text/html\n\n<p>\n"
+            "--b\nContent-Type: image/png; name=logo.png\nContent-ID: <1>\n\nx\n"
+            "--b\nContent-Type: image/png; name=photo.png\n\nx\n"
+            "--b\nContent-Type: image/png\nContent-ID: <2>\nContent-Disposition: attachment\n\nx\n--b--\n",
+            facts(4, 2, 1)},
+        MimeCase{"picture_in_mixed", mixed, "--b\nContent-Type: image/png\nContent-ID: <1>\n\nx\n--b--\n",
+                 facts(1, 1, 1)},
+        MimeCase{
+            "nested", mixed,
+            "--b\nContent-Type: multipart/related; boundary=r\n\n--r\nContent-Type: multipart/alternative;\n"
+            " boundary=\"a\"\n\n--a\n\nx\n--a\n\ny\n--a--\n\n--r\nContent-Type: image/gif\nContent-ID: "
+            "<x>\n\nx\n"
+            "--r--\n\n--b\nContent-Type: application/zip\n\nx\n--b--\n",
+            facts(4, 1, 3)},
+        MimeCase{"no_close_delimiters", mixed,
+                 "--b\nContent-Type: multipart/alternative; boundary=a\n\n--a\n\nx\n--b\n"
+                 "Content-Type: image/png\n\nx",
+                 facts(2, 1, 2)},
+        MimeCase{
+            "inner_is_prefix_of_outer", "multipart/mixed; boundary=bb",
+            "--bb\nContent-Type: multipart/alternative; boundary=b\n\n--b\n\nx\n--b--\n--bb\n\ny\n--bb--\n",
+            facts(2, 0, 2)},
+        MimeCase{
+            "outer_is_prefix_of_inner", mixed,
+            "--b\nContent-Type: multipart/alternative; boundary=bb\n\n--bb\n\nx\n--bb--\n--b\n\ny\n--b--\n",
+            facts(2, 0, 2)},
+        MimeCase{"prefix_of_a_boundary_only", mixed, "--b\n\nx\n--bx\n\ny\n--b--\n", malformed(1, 0, 1)},
+        MimeCase{"same_boundary_twice", mixed,
+                 "--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n--b\n\ny\n--b--\n",
+                 facts(2, 0, 2)},
+        MimeCase{"transport_padding", mixed, "--b \t\n\nx\n--b-- \n--b\n\nno part\n", facts(1, 0, 1)},
+        MimeCase{"after_the_close_delimiter", mixed, "--b\n\nx\n--b--\n--b\n\nno part\n--b--\n",
+                 facts(1, 0, 1)},
+        MimeCase{"not_at_line_start", mixed, "--b\n\nx --b\n -- b\n-b\n- --b\n--\n--c\n--b--\n",
+                 facts(1, 0, 1)},
+        MimeCase{"no_line_end_at_the_end", mixed, "--b\n\nx\n--b--", facts(1, 0, 1)},
+        MimeCase{"delimiter_ends_the_message", mixed, "--b\n\nx\n--b", facts(2, 0, 1)},
+        MimeCase{"ends_in_part_header", mixed, "--b\nContent-Type: image/png", facts(1, 1, 1)},
+        MimeCase{"part_without_body", mixed, "--b\nContent-Type: image/png\n--b\n\nx\n--b--\n",
+                 malformed(2, 1, 1)},
+        MimeCase{"header_runs_into_delimiter", mixed,
+                 "--b\nContent-Type: multipart/mixed; boundary=c\n--c\nContent-Type: "
+                 "image/png\n\nx\n--c--\n--b--\n",
+                 malformed(1, 1, 2)},
+        MimeCase{"no_boundary", "multipart/mixed", "--b\n\nx\n--b--\n", malformed(1, 0, 0)},
+        MimeCase{"empty_boundary", "multipart/mixed; boundary=\"\"", "--\n\nx\n----\n", malformed(1, 0, 0)},
+        MimeCase{"boundary_never_comes", mixed, "just text\n", malformed(1, 0, 1)},
+        MimeCase{"inner_boundary_never_comes", mixed,
+                 "--b\nContent-Type: multipart/mixed; boundary=c\n\nx\n--b--\n", malformed(1, 0, 2)},
+        MimeCase{"two_boundaries", "multipart/mixed; boundary=a; boundary=b",
+                 "--a\n\nx\n--a\nContent-Type: image/png\n\nx\n--b\nContent-Type: image/png\n\nx\n--b--\n",
+                 malformed(3, 2, 1)},
+        MimeCase{"two_types", mixed,
+                 "--b\nContent-Type: text/plain\nContent-Type: multipart/mixed; boundary=c\n\n--c\n"
+                 "Content-Type: image/png\n\nx\n--c--\n--b--\n",
+                 malformed(1, 1, 2)},
+        MimeCase{"blank_before_colon", mixed, "--b\nContent-Type : image/png\n\nx\n--b--\n", facts(1, 1, 1)},
+        MimeCase{"quoted_boundary", "multipart/mixed; boundary=\"a b\\\"c\"", "--a b\"c\n\nx\n--a b\"c--\n",
+                 facts(1, 0, 1)},
+        MimeCase{"unquoted_blank", "multipart/mixed; boundary=a b", "--a\n\nx\n--a--\n", malformed(1, 0, 1)},
+        MimeCase{"rfc2231_boundary", "multipart/mixed; boundary*=us-ascii'en'a%20b", "--a b\n\nx\n--a b--\n",
+                 facts(1, 0, 1)},
+        MimeCase{"rfc2231_parts", "multipart/mixed; boundary*1*=%62; boundary*0=a; boundary*2=c",
+                 "--abc\n\nx\n--abc\n\ny\n--abc--\n", facts(2, 0, 1)},
+        MimeCase{"comments", "multipart/mixed (a comment); (another) boundary=\"b\" (third)",
+                 "--b\n\nx\n--b--\n", facts(1, 0, 1)},
+        MimeCase{"case", "MultiPart/MIXED; BOUNDARY=B", "--b\n--B\n\nx\n--B--\n", facts(1, 0, 1)},
+        MimeCase{"signed", "multipart/signed; boundary=b; protocol=\"application/pgp-signature\"",
+                 "--b\n\nx\n--b\nContent-Type: application/pgp-signature; name=signature.asc\n\nx\n--b--\n",
+                 facts(2, 1, 1)},
+        MimeCase{"report", "multipart/report; report-type=delivery-status; boundary=b",
+                 "--b\n\nx\n--b\nContent-Type: message/delivery-status\n\nx\n--b\n"
+                 "Content-Type: text/rfc822-headers\n\nx\n--b--\n",
+                 facts(3, 1, 1)}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(MimeScanner, AnEncodedMultipartIsMalformed) {
+  EXPECT_EQ(scan(mixed, "--b\r\n\r\nx\r\n--b--\r\n", {16}, "", "base64"), malformed(1, 0, 1));
+  EXPECT_EQ(scan(mixed, "--b\r\n\r\nx\r\n--b--\r\n", {16}, "", "8bit"), facts(1, 0, 1));
+  EXPECT_EQ(scan("text/plain", "", {}, "attachment", "base64"), facts(1, 1, 0));
+}
+
+std::string nested(std::size_t levels) {
+  std::string body;
+  for (std::size_t level = 1; level < levels; ++level) {
+    body += "--b" + std::to_string(level) + "\r\nContent-Type: multipart/mixed; boundary=b" +
+            std::to_string(level + 1) + "\r\n\r\n";
+  }
+  return body + "--b" + std::to_string(levels) + "\r\n\r\nx\r\n";
+}
+
+TEST(MimeScanner, IsBounded) {
+  const std::string outer = "multipart/mixed; boundary=b1";
+  const auto deep = nested(limits::mime_depth);
+  EXPECT_EQ(scan(outer, deep, {deep.size()}), facts(1, 0, limits::mime_depth));
+  const auto deeper = nested(limits::mime_depth + 1);
+  const auto got = scan(outer, deeper, {deeper.size()});
+  EXPECT_TRUE(got.limit_exceeded);
+  EXPECT_EQ(got.depth, limits::mime_depth);
+
+  std::string many;
+  for (std::size_t i = 0; i < limits::mime_parts; ++i) many += "--b\r\nContent-Type: image/png\r\n\r\n";
+  EXPECT_EQ(scan(mixed, many, {many.size()}), facts(limits::mime_parts, limits::mime_parts, 1));
+  many += "--b\r\n\r\n";
+  EXPECT_TRUE(scan(mixed, many, {many.size()}).limit_exceeded);
+
+  const std::string longest(limits::mime_boundary_octets, 'x');
+  const std::string body = "--" + longest + "\r\n\r\nx\r\n";
+  EXPECT_EQ(scan("multipart/mixed; boundary=" + longest, body, {body.size()}), facts(1, 0, 1));
+  EXPECT_TRUE(scan("multipart/mixed; boundary=x" + longest, body, {body.size()}).limit_exceeded);
+
+  const std::string huge = "--b\r\nX: " + std::string(limits::mime_part_header_octets, 'x') +
+                           "\r\nContent-Type: image/png\r\n\r\nx\r\n--b\r\n\r\n--b--\r\n";
+  for (const auto& cuts : segmentations(huge.size(), 2)) {
+    const auto bounded = scan(mixed, huge, cuts);
+    EXPECT_TRUE(bounded.limit_exceeded);
+    EXPECT_EQ(bounded.parts, 2u);
+  }
+}
+
+// A delimiter line is told apart from a longer one however it was cut.
+TEST(MimeScanner, LongDelimiterLines) {
+  for (const std::size_t padding : {200U, 240U, 250U, 251U, 252U, 253U, 254U, 300U, 1000U}) {
+    const std::string body = "--b\r\n\r\nx\r\n--b" + std::string(padding, ' ') + "\r\n\r\ny\r\n";
+    const auto whole = scan(mixed, body, {body.size()});
+    EXPECT_EQ(whole.parts, padding <= 251 ? 2u : 1u) << padding;
+    for (const auto& cuts : segmentations(body.size())) EXPECT_EQ(scan(mixed, body, cuts), whole) << padding;
+  }
+}
+
+TEST(ContentField, IsReadLeniently) {
+  const auto field =
+      parse_content_field(" Text/Plain ; charset = \"a;b\\\"c\"; x; =y; Name=plain value ;; z=\"open");
+  EXPECT_EQ(field.value, "text/plain");
+  ASSERT_EQ(field.parameters.size(), 4u);
+  EXPECT_EQ(field.parameters[0].name, "charset");
+  EXPECT_EQ(field.parameters[0].value, "a;b\"c");
+  EXPECT_EQ(field.parameters[1].name, "");
+  EXPECT_EQ(field.parameters[2].value, "plain value");
+  EXPECT_EQ(field.parameters[3].value, "open");
+  EXPECT_TRUE(field.malformed);
+  EXPECT_TRUE(field.has_name());
+  EXPECT_FALSE(parse_content_field("a/b; name=\"\"").has_name());
+  EXPECT_FALSE(parse_content_field("a/b; names=x").has_name());
+}
+
+}  // namespace
+}  // namespace portcullis::smtp
