@@ -43,13 +43,18 @@ constexpr NamedBit x_attributes[] = {
 };
 
 template <std::size_t N>
+std::uint16_t bit_of(std::string_view name, const NamedBit (&table)[N]) {
+  for (const NamedBit& row : table) {
+    if (equals_ignoring_case(name, row.name)) return row.bit;
+  }
+  return 0;
+}
+
+template <std::size_t N>
 std::uint16_t bits_of(std::string_view words, const NamedBit (&table)[N]) {
   std::uint16_t bits = 0;
   while (!words.empty()) {
-    const std::string_view word = next_token(words, ' ');
-    for (const NamedBit& row : table) {
-      if (equals_ignoring_case(word, row.name)) bits = static_cast<std::uint16_t>(bits | row.bit);
-    }
+    bits = static_cast<std::uint16_t>(bits | bit_of(next_token(words, ' '), table));
   }
   return bits;
 }
@@ -94,6 +99,8 @@ void append_words(std::string& out, std::string_view keyword, std::uint16_t bits
 }
 
 }  // namespace
+
+std::uint16_t x_attribute_by_name(std::string_view name) { return bit_of(name, x_attributes); }
 
 Extensions parse_ehlo_reply(const Reply& reply) {
   Extensions out;

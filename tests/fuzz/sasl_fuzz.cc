@@ -26,7 +26,7 @@ void check_name(std::string_view name) {
   for (const char c : name) require(!is_control(c));
 }
 
-void check(Credentials credentials, Mechanism mechanism) {
+void check(const Credentials& credentials, Mechanism mechanism) {
   require(credentials.mechanism == mechanism);
   check_name(credentials.authcid);
   check_name(credentials.authzid);
