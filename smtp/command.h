@@ -9,9 +9,23 @@
 namespace portcullis::smtp {
 
 enum class Verb : std::uint8_t {
-  ehlo, helo, starttls, auth, mail, rcpt, data, bdat, rset, noop, vrfy, expn, help, quit,
-  xclient, xforward,
-  http,     // GET/POST/PUT/CONNECT/HEAD/OPTIONS/DELETE request line, or a Host:/User-Agent: field
+  ehlo,
+  helo,
+  starttls,
+  auth,
+  mail,
+  rcpt,
+  data,
+  bdat,
+  rset,
+  noop,
+  vrfy,
+  expn,
+  help,
+  quit,
+  xclient,
+  xforward,
+  http,  // GET/POST/PUT/CONNECT/HEAD/OPTIONS/DELETE request line, or a Host:/User-Agent: field
   unknown,
 };
 inline constexpr std::size_t verb_count = static_cast<std::size_t>(Verb::unknown) + 1;

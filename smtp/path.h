@@ -20,17 +20,17 @@ struct Mailbox {
 std::string to_string(const Mailbox& mailbox);
 
 struct Path {
-  bool null = false;       // "<>"; reverse-path only
-  Mailbox mailbox;         // domain empty for the bare <Postmaster> (RFC 5321 4.1.1.3)
-  bool utf8 = false;       // has octets above 127 (only where the caller allowed them)
+  bool null = false;  // "<>"; reverse-path only
+  Mailbox mailbox;    // domain empty for the bare <Postmaster> (RFC 5321 4.1.1.3)
+  bool utf8 = false;  // has octets above 127 (only where the caller allowed them)
 };
 
 // "<local@domain>" or "<>": the canonical spelling that is sent to the upstream.
 std::string to_wire(const Path& path);
 
 enum class PathError : std::uint8_t {
-  syntax,         // 501 5.1.3 / 5.1.7
-  too_long,       // 501 5.1.3 / 5.1.7
+  syntax,            // 501 5.1.3 / 5.1.7
+  too_long,          // 501 5.1.3 / 5.1.7
   utf8_not_allowed,  // 553 5.6.7: 8-bit octets without SMTPUTF8
 };
 

@@ -10,9 +10,9 @@
 namespace portcullis::smtp {
 
 struct Reply {
-  std::uint16_t code = 0;   // 200..559
-  std::string enhanced;     // "5.7.1", or empty
-  std::string text;         // lines separated by '\n', without code, enhanced code and CR
+  std::uint16_t code = 0;  // 200..559
+  std::string enhanced;    // "5.7.1", or empty
+  std::string text;        // lines separated by '\n', without code, enhanced code and CR
 
   bool positive() const { return code >= 200 && code < 300; }
   bool intermediate() const { return code >= 300 && code < 400; }

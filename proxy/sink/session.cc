@@ -200,7 +200,8 @@ void Session::handle_mail(std::string_view argument, std::string& out) {
   if (!parsed) return say(out, text_of(parsed.error()));
   const auto parameters = smtp::parse_mail_parameters(parsed->parameters, service_.offered);
   if (!parameters) return smtp::append_wire(out, parameters.error());
-  if (service_.offered.size.value_or(0) > 0 && parameters->size_octets.value_or(0) > *service_.offered.size) {
+  const std::uint64_t max = service_.offered.size.value_or(0);
+  if (max > 0 && parameters->size_octets.value_or(0) > max) {
     return say(out, "552 5.3.4 Message too big");
   }
   mail_seen_ = true;
