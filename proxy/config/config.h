@@ -31,17 +31,17 @@ struct Socket {
 };
 
 struct Certificate {
-  std::string certificate;   // PEM chain file, leaf first
-  std::string private_key;   // PEM file
+  std::string certificate;                // PEM chain file, leaf first
+  std::string private_key;                // PEM file
   std::vector<std::string> server_names;  // SNI; empty: from the certificate's SANs
 };
 
 struct Tls {
-  std::vector<Certificate> certificates;  // the first is the default
-  std::uint16_t minimum_version = 0x0303; // TLS 1.2
-  std::vector<std::string> curves;        // empty: library default (X25519, P-256, P-384)
-  std::string client_ca;                  // PEM bundle for client certificates
-  std::uint32_t ticket_key_hours = 12;    // rotation; 0: no session tickets
+  std::vector<Certificate> certificates;   // the first is the default
+  std::uint16_t minimum_version = 0x0303;  // TLS 1.2
+  std::vector<std::string> curves;         // empty: library default (X25519, P-256, P-384)
+  std::string client_ca;                   // PEM bundle for client certificates
+  std::uint32_t ticket_key_hours = 12;     // rotation; 0: no session tickets
 };
 
 // EXTERNAL: how a client certificate names a login.
@@ -51,79 +51,79 @@ struct CertificateLogin {
 };
 
 struct ListenerLimits {
-  std::uint32_t command_timeout_seconds = 300;    // RFC 5321 4.5.3.2: 5 minutes
-  std::uint32_t data_timeout_seconds = 180;       // between two reads of body
-  std::uint32_t greeting_timeout_seconds = 60;    // accept to first command, TLS handshake included
-  std::uint32_t session_timeout_seconds = 3600;   // the whole session
-  std::uint32_t minimum_bytes_per_second = 100;   // of body, averaged, after a grace of 60 s
+  std::uint32_t command_timeout_seconds = 300;   // RFC 5321 4.5.3.2: 5 minutes
+  std::uint32_t data_timeout_seconds = 180;      // between two reads of body
+  std::uint32_t greeting_timeout_seconds = 60;   // accept to first command, TLS handshake included
+  std::uint32_t session_timeout_seconds = 3600;  // the whole session
+  std::uint32_t minimum_bytes_per_second = 100;  // of body, averaged, after a grace of 60 s
   std::uint32_t recipients = smtp::limits::recipients_default;
   std::uint64_t message_octets = smtp::limits::message_octets_default;
   std::uint32_t header_octets = smtp::limits::header_block_octets_default;
-  std::uint32_t errors = 20;                      // 4xx/5xx of ours before 421
-  std::uint32_t auth_attempts = 5;                // failed per session before 421
-  std::uint32_t commands_without_mail = 100;      // NOOP, RSET, EHLO, VRFY… in a row before 421
-  std::uint32_t connections = 20000;              // of this listener
+  std::uint32_t errors = 20;                  // 4xx/5xx of ours before 421
+  std::uint32_t auth_attempts = 5;            // failed per session before 421
+  std::uint32_t commands_without_mail = 100;  // NOOP, RSET, EHLO, VRFY… in a row before 421
+  std::uint32_t connections = 20000;          // of this listener
 };
 
 struct Listener {
   std::string name;
-  std::vector<Socket> sockets;       // "address" takes one or a list
-  std::string systemd_name;          // FileDescriptorName of a passed socket, instead of address
+  std::vector<Socket> sockets;  // "address" takes one or a list
+  std::string systemd_name;     // FileDescriptorName of a passed socket, instead of address
   ListenerTls tls = ListenerTls::starttls;
   AuthMode auth = AuthMode::required;
-  std::vector<std::string> mechanisms;     // empty: all that the backends take
+  std::vector<std::string> mechanisms;  // empty: all that the backends take
   ClientCertificate client_certificate = ClientCertificate::off;
-  bool proxy_protocol = false;       // expected from networks that may send it
-  std::string banner;                // after "220 hostname "; default "ESMTP"
-  std::string upstream;              // name
+  bool proxy_protocol = false;  // expected from networks that may send it
+  std::string banner;           // after "220 hostname "; default "ESMTP"
+  std::string upstream;         // name
   ListenerLimits limits;
   smtp::BareLf bare_lf = smtp::BareLf::refuse;
-  bool hide_client_in_received = false;    // leave address and HELO of authenticated clients out
+  bool hide_client_in_received = false;  // leave address and HELO of authenticated clients out
   bool hide_login_in_received = true;
 };
 
 struct Server {
-  std::string host;                  // name or address
+  std::string host;  // name or address
   std::uint16_t port = 25;
 };
 
 struct Upstream {
   std::string name;
-  std::vector<Server> servers;       // in order of preference
+  std::vector<Server> servers;  // in order of preference
   UpstreamTls tls = UpstreamTls::opportunistic;
   bool implicit_tls = false;
-  std::string ca_file;               // empty: the system's
-  std::string server_name;           // verified name and SNI; empty: the host
-  std::string login, password;       // optional gateway credentials
+  std::string ca_file;          // empty: the system's
+  std::string server_name;      // verified name and SNI; empty: the host
+  std::string login, password;  // optional gateway credentials
   ClientIdentity client_identity = ClientIdentity::none;
-  bool trusted_for_auth = false;     // send MAIL AUTH=<login>
-  bool assume_eight_bit = false;     // pass 8-bit though 8BITMIME is not offered
-  bool chunking = true;              // use BDAT where offered
-  std::string helo;                  // empty: hostname
-  std::uint32_t connections_max = 50;      // per worker and server
-  std::uint32_t idle_max = 10;             // kept for reuse, per worker and server
+  bool trusted_for_auth = false;       // send MAIL AUTH=<login>
+  bool assume_eight_bit = false;       // pass 8-bit though 8BITMIME is not offered
+  bool chunking = true;                // use BDAT where offered
+  std::string helo;                    // empty: hostname
+  std::uint32_t connections_max = 50;  // per worker and server
+  std::uint32_t idle_max = 10;         // kept for reuse, per worker and server
   std::uint32_t idle_seconds = 60;
   std::uint32_t transactions_per_connection = 100;
-  std::uint32_t waiting_max = 1000;        // sessions waiting for a connection, per worker
+  std::uint32_t waiting_max = 1000;  // sessions waiting for a connection, per worker
   std::uint32_t waiting_seconds = 30;
   std::uint32_t connect_timeout_seconds = 10;
   std::uint32_t command_timeout_seconds = 60;
-  std::uint32_t data_timeout_seconds = 180;       // write stall during the body
-  std::uint32_t end_of_data_timeout_seconds = 600;// RFC 5321 4.5.3.2.6: 10 minutes
-  std::uint32_t probe_seconds = 15;        // health probe interval
+  std::uint32_t data_timeout_seconds = 180;         // write stall during the body
+  std::uint32_t end_of_data_timeout_seconds = 600;  // RFC 5321 4.5.3.2.6: 10 minutes
+  std::uint32_t probe_seconds = 15;                 // health probe interval
 };
 
 struct Admin {
-  std::vector<Socket> sockets;       // default 127.0.0.1:9925
+  std::vector<Socket> sockets = {{policy::IpAddress{{127, 0, 0, 1}}, 9925}};  // empty: off
   std::uint32_t connections = 32;
   std::uint32_t timeout_seconds = 10;
 };
 
 struct Config {
-  std::string path;                  // the file this came from
+  std::string path;  // the file this came from
   std::string hostname;
-  std::uint32_t workers = 1;         // 0 in the file: one per CPU
-  std::string user, group;           // to drop to after binding; empty: stay
+  std::uint32_t workers = 1;  // 0 in the file: one per CPU
+  std::string user, group;    // to drop to after binding; empty: stay
   std::uint32_t received_fields_max = 50;
   std::uint32_t drain_seconds = 30;
   Tls tls;
@@ -134,7 +134,7 @@ struct Config {
   policy::Settings policy;
   metrics::JournalSettings journal;
   Admin admin;
-  std::string state_path;            // SQLite file; empty: memory only
+  std::string state_path;  // SQLite file; empty: memory only
 };
 
 // One thing wrong with a configuration.

@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <map>
+
+#include "policy/ip.h"
+#include "proxy/config/check.h"
+
+namespace portcullis::config {
+
+namespace {
+
+bool some_network(const Config& config, bool policy::Network::* permission) {
+  return std::any_of(config.policy.networks.begin(), config.policy.networks.end(),
+                     [&](const policy::Network& network) { return network.*permission; });
+}
+
+void check_sockets(const Check& check, const Listener& listener, const std::string& path) {
+  const bool address = check.given(path + ".address"), systemd = check.given(path + ".systemd");
+  if (!address && !systemd) check.error(path, "has neither address nor systemd: where should it listen?");
+  if (address && systemd) check.error(path + ".systemd", "address and systemd exclude each other");
+  if (listener.proxy_protocol && !some_network(check.config, &policy::Network::may_send_proxy_header)) {
+    check.error(path + ".proxy_protocol",
+                "no [[network]] has may_send_proxy_header, so nobody could connect");
+  }
+}
+
+void check_upstream_name(const Check& check, const Listener& listener, const std::string& path) {
+  const auto& upstreams = check.config.upstreams;
+  if (listener.upstream.empty()) {
+    if (upstreams.size() > 1 && !check.given(path + ".upstream")) {
+      check.error(path + ".upstream", "missing; there are several [[upstream]]s to choose from");
+    }
+    return;
+  }
+  const bool known = std::any_of(upstreams.begin(), upstreams.end(), [&](const Upstream& upstream) {
+    return upstream.name == listener.upstream;
+  });
+  if (!known)
+    check.error(path + ".upstream", "there is no [[upstream]] with the name \"" + listener.upstream + "\"");
+}
+
+void check_tls(const Check& check, const Listener& listener, const std::string& path) {
+  const Tls& tls = check.config.tls;
+  if (listener.tls != ListenerTls::off && tls.certificates.empty() && !check.given("tls.certificate")) {
+    check.error(path + ".tls", "needs a certificate: [tls] certificate and private_key");
+  }
+  if (listener.client_certificate == ClientCertificate::off) return;
+  if (listener.tls == ListenerTls::off)
+    check.error(path + ".client_certificate", "needs TLS, which is off here");
+  if (tls.client_ca.empty() && !check.given("tls.client_ca")) {
+    check.error(path + ".client_certificate", "needs tls.client_ca to know whose signature counts");
+  }
+}
+
+void check_auth_of(const Check& check, const Listener& listener, const std::string& path) {
+  if (listener.auth == AuthMode::off) {
+    if (!listener.mechanisms.empty()) check.warning(path + ".mechanisms", "has no effect: auth is off here");
+    return;
+  }
+  const bool certificates = listener.client_certificate != ClientCertificate::off;
+  if (check.config.auth.backends.empty() && !certificates && !check.given("auth.backends")) {
+    check.error(path + ".auth", "nobody could log in: no backend is named in [auth] backends");
+  }
+  if (listener.tls != ListenerTls::off) return;
+  if (!some_network(check.config, &policy::Network::may_auth_without_tls)) {
+    check.error(
+        path + ".auth",
+        "AUTH without TLS: set tls, or name the networks that may with [[network]] may_auth_without_tls");
+  } else {
+    check.warning(path + ".auth", "passwords cross the network in clear: tls is off here");
+  }
+}
+
+void check_mechanisms(const Check& check, const Listener& listener, const std::string& path) {
+  const auto& backends = check.config.auth.backends;
+  const bool imap = std::find(backends.begin(), backends.end(), auth::BackendKind::imap) != backends.end();
+  for (const std::string& mechanism : listener.mechanisms) {
+    if ((mechanism == "XOAUTH2" || mechanism == "OAUTHBEARER") && !imap) {
+      check.error(path + ".mechanisms", mechanism + " needs the backend \"imap\"");
+    }
+    if (mechanism == "EXTERNAL" && listener.client_certificate == ClientCertificate::off) {
+      check.error(path + ".mechanisms", "EXTERNAL needs client_certificate");
+    }
+  }
+}
+
+// Port 25 for the Internet takes mail for our domains; without any, it could only refuse.
+void check_local_domains(const Check& check, const Listener& listener, const std::string& path) {
+  if (listener.auth == AuthMode::required || !check.config.policy.local_domains.empty()) return;
+  if (check.given("local_domains") && check.reader.failed()) return;
+  if (some_network(check.config, &policy::Network::may_relay)) return;
+  check.error(path + ".auth", "takes mail without a login, but local_domains names no domain to take it for");
+}
+
+void check_duplicate_sockets(const Check& check) {
+  std::map<std::pair<policy::IpAddress, std::uint16_t>, std::string> seen;
+  for (std::size_t i = 0; i < check.config.listeners.size(); ++i) {
+    const std::string path = indexed("listener", i) + ".address";
+    for (const Socket& socket : check.config.listeners[i].sockets) {
+      const auto [first, added] = seen.emplace(std::pair{socket.address, socket.port}, path);
+      if (!added && socket.port != 0) {
+        check.error(path, "port " + std::to_string(socket.port) + " of " + policy::to_string(socket.address) +
+                              " is already taken by " + first->second);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void check_listeners(const Check& check) {
+  if (check.config.listeners.empty() && !check.given("listener")) {
+    check.error("listener", "missing; without a [[listener]] there is nothing to do");
+  }
+  for (std::size_t i = 0; i < check.config.listeners.size(); ++i) {
+    const Listener& listener = check.config.listeners[i];
+    const std::string path = indexed("listener", i);
+    check_sockets(check, listener, path);
+    check_upstream_name(check, listener, path);
+    check_tls(check, listener, path);
+    check_auth_of(check, listener, path);
+    check_mechanisms(check, listener, path);
+    check_local_domains(check, listener, path);
+  }
+  check_duplicate_sockets(check);
+  for (const Socket& socket : check.config.admin.sockets) {
+    if (!is_loopback(socket.address)) {
+      check.warning("metrics.address", policy::to_string(socket.address) +
+                                           " is not loopback: whoever reaches it reads the metrics");
+    }
+  }
+}
+
+}  // namespace portcullis::config
