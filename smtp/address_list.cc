@@ -1,20 +1,15 @@
 #include "smtp/address_list.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <string>
 
 #include "smtp/ascii.h"
-#include "smtp/encoded_word.h"
+#include "smtp/display_text.h"
 #include "smtp/limits.h"
 #include "smtp/utf8.h"
 
 namespace portcullis::smtp {
 namespace {
-
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-constexpr bool is_atext(char c) { return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").contains(c); }
 
 // Code points that some readers turn into ASCII, a dot or nothing, or take for white space.
 bool is_confusable(char32_t point) {
@@ -36,46 +31,6 @@ char32_t code_point(std::string_view sequence) {
   char32_t point = lead & (0xffU >> (sequence.size() + 1));
   for (const char c : sequence.substr(1)) point = point << 6 | (static_cast<unsigned char>(c) & 0x3fU);
   return point;
-}
-
-// Whether `text` has an '@' with something on both sides.
-bool looks_like_address(std::string_view text) {
-  for (std::size_t at = text.find('@'); at != std::string_view::npos; at = text.find('@', at + 1)) {
-    if (at > 0 && !is_blank(text[at - 1]) && at + 1 < text.size() && !is_blank(text[at + 1])) return true;
-  }
-  return false;
-}
-
-enum class Kind : std::uint8_t { name, comment };
-
-// What could make a reader find an address in a name or a comment as it stands: one that knows no
-// quotes, or no comments. Empty when nothing does.
-std::string_view plain_text_fault(std::string_view text, Kind kind) {
-  if (std::ranges::any_of(text, [](char c) { return is_control(c) && c != '\t'; })) {
-    return "a control character in a name";
-  }
-  if (text.find_first_of("<>") != std::string_view::npos) return "an angle bracket in a name";
-  if (kind == Kind::comment && text.find_first_of("()@\\\"") != std::string_view::npos) {
-    return "a special character in a comment";
-  }
-  if (text.contains('@') && text.find_first_of(",;\\\"") != std::string_view::npos) {
-    return "a list of addresses in a name";
-  }
-  return {};
-}
-
-// The same for a reader that decodes encoded words before it parses; some do so twice.
-std::string_view text_fault(std::string_view raw, Kind kind) {
-  std::string text(raw);
-  for (int depth = 0; depth < 3; ++depth) {
-    if (const auto fault = plain_text_fault(text, kind); !fault.empty()) return fault;
-    if (looks_like_address(text) && !looks_like_address(raw)) return "an encoded address in a name";
-    if (!text.contains("=?")) break;
-    auto decoded = decode_encoded_words(text);
-    if (!decoded) return decoded.error();
-    text = std::move(*decoded);
-  }
-  return {};
 }
 
 class AuthorListParser {
@@ -123,7 +78,7 @@ class AuthorListParser {
   // Octets of a character above ASCII at the front of `text` that may stand in a name (`address`
   // false) or an address; 0 when there is none.
   std::size_t utf8_octets(std::string_view text, bool in_address) const;
-  std::size_t word_octets(std::string_view text, std::string_view extra, bool in_address) const;
+  std::size_t word_octets(std::string_view text, bool in_address) const;
 
   std::string_view rest_;
   bool smtputf8_;
@@ -139,14 +94,12 @@ std::size_t AuthorListParser::utf8_octets(std::string_view text, bool in_address
   return line_end || (in_address && is_confusable(point)) ? 0 : octets;
 }
 
-// Length of the run of atext, characters above ASCII and those in `extra`.
-std::size_t AuthorListParser::word_octets(std::string_view text, std::string_view extra,
-                                          bool in_address) const {
+// Length of the run of atext, dots and characters above ASCII.
+std::size_t AuthorListParser::word_octets(std::string_view text, bool in_address) const {
   std::size_t length = 0;
   while (length < text.size()) {
     const char c = text[length];
-    const std::size_t octets =
-        is_atext(c) || extra.contains(c) ? 1 : utf8_octets(text.substr(length), in_address);
+    const std::size_t octets = is_atext(c) || c == '.' ? 1 : utf8_octets(text.substr(length), in_address);
     if (octets == 0) break;
     length += octets;
   }
@@ -162,7 +115,7 @@ bool AuthorListParser::starts_address() const {
     }
     ++length;
   } else {
-    length = word_octets(rest_, ".", false);
+    length = word_octets(rest_, false);
   }
   return length > 0 && length < rest_.size() && rest_[length] == '@';
 }
@@ -218,7 +171,7 @@ bool AuthorListParser::address(Mailbox& out) {
 // quoted local part is read differently by those who look for an '@', a blank or a bracket first.
 bool AuthorListParser::local_part(std::string& out) {
   const bool quoted = take('"');
-  const std::size_t length = word_octets(rest_, ".", true);
+  const std::size_t length = word_octets(rest_, true);
   out = rest_.substr(0, length);
   rest_.remove_prefix(length);
   if (quoted && (length == 0 || !take('"'))) return fail("a quoted local part with special characters");
@@ -245,7 +198,7 @@ bool AuthorListParser::domain(std::string& out) {
 }
 
 // Words, quoted strings and (after the first word) comments, up to '<'. RFC 5322 3.2.5 phrase, with
-// what obs-phrase and common clients add without harm: '.', '[' and ']' in words.
+// what obs-phrase adds without harm: '.' in words. Not '[', where some readers end the name.
 bool AuthorListParser::name(std::string& out) {
   std::string judged;
   while (peek() != '<') {
@@ -256,7 +209,7 @@ bool AuthorListParser::name(std::string& out) {
       if (judged.empty()) return fail("a comment before the name");
       if (!comment(judged_word)) return false;
     } else {
-      const std::size_t length = word_octets(rest_, ".[]", false);
+      const std::size_t length = word_octets(rest_, false);
       if (length == 0) break;
       word = judged_word = rest_.substr(0, length);
       rest_.remove_prefix(length);
@@ -280,7 +233,7 @@ bool AuthorListParser::name(std::string& out) {
       return fail(is_ascii(peek()) ? "a special character in an unquoted name"
                                    : "octets above 127 that may not stand there");
   }
-  const auto fault = text_fault(judged, Kind::name);
+  const auto fault = display_text_fault(judged, DisplayText::name);
   return fault.empty() || fail(fault);
 }
 
@@ -314,7 +267,7 @@ bool AuthorListParser::comment(std::string& out) {
     if (octets == 0) return fail("octets above 127 that may not stand there");
     left.remove_prefix(octets);
   }
-  const auto fault = text_fault(out, Kind::comment);
+  const auto fault = display_text_fault(out, DisplayText::comment);
   return fault.empty() || fail(fault);
 }
 
@@ -335,68 +288,6 @@ bool AuthorListParser::trailing_comments(std::string& first) {
 std::expected<std::vector<HeaderMailbox>, std::string_view> parse_author_list(std::string_view text,
                                                                               bool smtputf8) {
   return AuthorListParser(text, smtputf8).parse();
-}
-
-// --- the lenient count ------------------------------------------------------------------------------
-
-namespace {
-
-// One element of a list, as a reader would see it that knows nothing but '@' and angle brackets.
-struct Entry {
-  bool text = false;
-  std::size_t angles = 0, ats = 0;
-  std::size_t mailboxes() const { return std::max({angles, ats, std::size_t{text}}); }
-};
-
-// Length of the quoted string, comment, angle address or domain literal at the front of `text`; npos
-// when it has no end.
-std::size_t enclosed_octets(std::string_view text) {
-  const char open = text.front();
-  const char close = open == '"' ? '"' : open == '(' ? ')' : open == '<' ? '>' : ']';
-  std::size_t depth = 0;
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == '\\' && (open == '"' || open == '(')) {
-      ++i;
-    } else if (text[i] == close) {
-      if (depth == 0) return i + 1;
-      --depth;
-    } else if (text[i] == open && open == '(') {
-      ++depth;
-    }
-  }
-  return std::string_view::npos;
-}
-
-}  // namespace
-
-std::size_t count_mailboxes(std::string_view text) {
-  std::size_t count = 0;
-  Entry entry;
-  for (std::size_t at = 0; at < text.size();) {
-    const char c = text[at];
-    if (c == '"' || c == '(' || c == '<' || c == '[') {
-      const std::size_t octets = enclosed_octets(text.substr(at));
-      if (octets == std::string_view::npos) {
-        // Who forgives this reads the rest somehow: every '@' may be an address.
-        return count + entry.mailboxes() + static_cast<std::size_t>(std::ranges::count(text.substr(at), '@'));
-      }
-      entry.text = entry.text || c == '"';
-      if (c == '<') ++entry.angles;
-      at += octets;
-      continue;
-    }
-    if (c == ',' || c == ';') {
-      count += entry.mailboxes();
-      entry = {};
-    } else if (c == ':') {
-      entry.text = false;  // the name of a group
-    } else {
-      entry.text = entry.text || !is_blank(c);
-      if (c == '@') ++entry.ats;
-    }
-    ++at;
-  }
-  return count + entry.mailboxes();
 }
 
 }  // namespace portcullis::smtp

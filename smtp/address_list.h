@@ -1,7 +1,7 @@
 // Address fields of a header (RFC 5322 3.4), unfolded.
 //
 // The strict reading is for fields that name an author. Its rule: text is accepted only when every
-// reader that finds an author in it finds the same one. Hence dots, brackets and comments in names
+// reader that finds an author in it finds the same one. Hence dots and comments in names
 // are fine, and what could hide or add an address is not: docs/header-strictness.md has the table.
 #pragma once
 

@@ -14,8 +14,14 @@ constexpr bool is_alpha(char c) { return to_upper(c) >= 'A' && to_upper(c) <= 'Z
 constexpr bool is_alnum(char c) { return is_digit(c) || is_alpha(c); }
 constexpr bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
 constexpr bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }  // WSP of RFC 5234
 // VCHAR of RFC 5234: printable, no blank.
 constexpr bool is_visible(char c) { return c > 0x20 && c < 0x7f; }
+
+// atext of RFC 5322 3.2.3.
+constexpr bool is_atext(char c) {
+  return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
+}
 
 // Value of a hexadecimal digit of either case, -1 for anything else.
 constexpr int hex_value(char c) {

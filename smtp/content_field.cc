@@ -10,11 +10,12 @@ namespace {
 
 constexpr std::size_t max_parameters = 64;
 
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+// With what is left of folding.
+constexpr bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
   return text;
 }
 
@@ -112,7 +113,7 @@ std::string extended_value(const ContentField& field, std::string_view name) {
 ContentField parse_content_field(std::string_view text) {
   ContentField field;
   field.value = lower(trimmed(without_comments(next_element(text, field.malformed))));
-  std::erase_if(field.value, is_blank);
+  std::erase_if(field.value, is_space);
   while (!text.empty()) {
     std::string_view element = trimmed(next_element(text, field.malformed));
     if (element.starts_with('(')) {  // a comment before the name
@@ -141,7 +142,7 @@ bool ContentField::has_name() const {
 std::vector<std::string> boundaries_of(const ContentField& field) {
   std::vector<std::string> found;
   const auto add = [&](std::string_view boundary) {
-    while (!boundary.empty() && is_blank(boundary.back())) boundary.remove_suffix(1);
+    while (!boundary.empty() && is_space(boundary.back())) boundary.remove_suffix(1);
     if (boundary.empty() || std::ranges::find(found, boundary) != found.end()) return;
     found.emplace_back(boundary);
   };

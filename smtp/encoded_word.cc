@@ -104,12 +104,20 @@ bool hides_ascii(std::string_view charset) {
 
 std::expected<std::string, std::string_view> decode_encoded_words(std::string_view text) {
   std::string out;
+  bool after_word = false;
   while (!text.empty()) {
     const std::size_t start = text.find("=?");
-    out += text.substr(0, start);
-    if (start == std::string_view::npos) break;
+    const std::string_view plain = text.substr(0, start);
+    const bool only_blanks = plain.find_first_not_of(" \t") == std::string_view::npos;
+    if (start == std::string_view::npos) {
+      out += plain;
+      break;
+    }
     text.remove_prefix(start);
     const auto word = word_at(text);
+    // Blanks between two encoded words are not part of the text (RFC 2047 6.2).
+    if (!(after_word && word && only_blanks)) out += plain;
+    after_word = word.has_value();
     if (!word) {
       out += text.substr(0, 2);
       text.remove_prefix(2);

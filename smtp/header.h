@@ -42,7 +42,7 @@ struct HeaderMailbox {
 };
 
 struct HeaderFacts {
-  std::vector<HeaderMailbox> from;         // every mailbox of the one From field, groups included
+  std::vector<HeaderMailbox> from;         // every mailbox of the one From field
   std::vector<HeaderMailbox> sender;       // none or one
   std::vector<HeaderMailbox> reply_to;     // lenient: empty when it can not be parsed
   std::vector<HeaderMailbox> resent_from;  // Resent-From and Resent-Sender, all blocks
@@ -74,7 +74,7 @@ struct HeaderOptions {
 // Refused: a line that is neither field, folding nor the end; white space before the colon; folding
 // at the first line; two From, Sender, Date, Message-ID, Subject, To, Cc, Reply-To, Content-* or
 // MIME-Version fields; address fields with any syntax a strict RFC 5322 parser and a lenient one
-// could read differently (see docs/security.md); raw 8-bit in address fields without SMTPUTF8;
+// could read differently (see docs/header-strictness.md); raw 8-bit in address fields without SMTPUTF8;
 // invalid UTF-8; several From mailboxes without Sender (RFC 5322 3.6.2).
 std::expected<HeaderFacts, HeaderFault> parse_header(std::string_view block, const HeaderOptions& options);
 

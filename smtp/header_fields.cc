@@ -8,8 +8,6 @@
 namespace portcullis::smtp {
 namespace {
 
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
 std::unexpected<HeaderFault> fault(std::string reason) {
   return std::unexpected(HeaderFault{"header", std::move(reason)});
 }

@@ -14,11 +14,6 @@ namespace {
 
 constexpr std::size_t label_octets = 63;  // RFC 1035 2.3.4
 
-// atext of RFC 5322 3.2.3, the ASCII part.
-constexpr bool is_atext(char c) {
-  return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
-}
-
 // Reads the pieces of a path from left to right; the first fault sticks.
 class Cursor {
  public:

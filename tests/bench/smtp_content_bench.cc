@@ -1,11 +1,14 @@
-// How fast content passes: framing off, framing on.
+// How fast content passes: framing off, framing on, MIME counted, header read.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <string>
 
 #include "smtp/body.h"
+#include "smtp/header.h"
+#include "smtp/mime.h"
 
 namespace {
 
@@ -96,5 +99,48 @@ void data_writer(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes.size()));
 }
 BENCHMARK(data_writer)->Arg(text)->Arg(quoted_dots)->ArgName("kind");
+
+// A large attachment, or a text full of lists.
+void mime_scanner(benchmark::State& state) {
+  const auto kind = static_cast<Kind>(state.range(0));
+  std::string bytes = "--=_next\r\nContent-Type: application/pdf; name=x.pdf\r\n\r\n" + message(kind);
+  if (kind == quoted_dots) std::ranges::replace(bytes, '.', '-');
+  for (auto _ : state) {
+    MimeScanner scanner;
+    scanner.begin("multipart/mixed; boundary=\"=_next\"", "", "");
+    for (std::size_t at = 0; at < bytes.size(); at += read_octets) {
+      scanner.feed(std::string_view(bytes).substr(at, read_octets));
+    }
+    benchmark::DoNotOptimize(scanner.finish());
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes.size()));
+}
+BENCHMARK(mime_scanner)->Arg(text)->Arg(base64)->Arg(quoted_dots)->ArgName("kind");
+
+// What a message costs besides its size.
+void header(benchmark::State& state) {
+  std::string block =
+      "Received: from mail.example.org (mail.example.org [192.0.2.7])\r\n\tby mx.example.com with ESMTPS id "
+      "1234\r\n"
+      "\tfor <jane@example.com>; Sat, 21 Nov 2026 10:00:00 +0000\r\n"
+      "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=2026; h=from:to:subject:date:message-id;\r\n"
+      "\tbh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=" +
+      std::string(344, 'A') +
+      "\r\n"
+      "From: =?utf-8?Q?J=C3=B6rg_M=C3=BCller?= <joerg@example.org>\r\n"
+      "To: \"Doe, Jane\" <jane@example.com>, john@example.com\r\n"
+      "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe_aus_M=C3=BCnchen?=\r\n"
+      "Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1234567890@example.org>\r\nMIME-Version: 1.0\r\n"
+      "Content-Type: multipart/mixed; boundary=\"=_next\"\r\n\r\n";
+  for (auto _ : state) {
+    HeaderCollector collector(256 * 1024);
+    collector.feed(block);
+    const auto facts = parse_header(collector.block(), {});
+    if (!facts) state.SkipWithError("refused");
+    benchmark::DoNotOptimize(facts);
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(block.size()));
+}
+BENCHMARK(header);
 
 }  // namespace
