@@ -10,3 +10,4 @@ endfunction()
 
 add_bench(smtp_content LINK pc_smtp)
 add_bench(journal LINK pc_metrics)
+add_bench(policy LINK pc_policy)
