@@ -12,6 +12,20 @@ bool is_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
+// What fold_username does, for printable ASCII; nullopt for other ASCII and misplaced blanks.
+std::optional<std::string> fold_ascii_username(std::string_view login) {
+  std::string folded;
+  folded.reserve(login.size());
+  char previous = ' ';
+  for (const char c : login) {
+    if (c < 0x20 || c > 0x7e || (c == ' ' && previous == ' ')) return std::nullopt;
+    folded += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    previous = c;
+  }
+  if (previous == ' ') return std::nullopt;
+  return folded;
+}
+
 // Writes the folded local part; 0 when it has no canonical form or does not fit.
 std::size_t write_local(std::string_view local, std::span<char> out) {
   if (!is_ascii(local)) {
@@ -33,7 +47,7 @@ std::size_t write_local(std::string_view local, std::span<char> out) {
 
 std::optional<std::string> canonical_login(std::string_view login) {
   if (login.empty() || login.size() > smtp::limits::login_octets) return std::nullopt;
-  auto folded = fold_username(login);
+  auto folded = is_ascii(login) ? fold_ascii_username(login) : fold_username(login);
   if (!folded || folded->size() > smtp::limits::login_octets) return std::nullopt;
   // A login that is an address takes the canonical form of addresses, so that both compare.
   const auto at = folded->rfind('@');

@@ -22,19 +22,30 @@ bool fire_size(const RuleRef& ref, std::uint64_t limit, Judge& judge) {
 }  // namespace
 
 UsageCheck::UsageCheck(const Settings& settings, const NetworkIndex& ranges, std::uint16_t first_number)
-    : rules_(settings.usage), first_number_(first_number), index_(settings.networks, ranges) {
+    : rules_(settings.usage),
+      first_number_(first_number),
+      mail_(settings.networks, ranges),
+      rcpt_(settings.networks, ranges),
+      header_(settings.networks, ranges),
+      message_(settings.networks, ranges) {
   for (std::size_t i = 0; i < rules_.size(); ++i) {
-    if (rules_[i].mode == Mode::off) continue;
-    index_.add(static_cast<std::uint16_t>(i), {rules_[i].listeners, {}, {}, rules_[i].groups});
+    const UsageRule& rule = rules_[i];
+    if (rule.mode == Mode::off) continue;
+    const auto add = [&](RuleIndex& index) {
+      index.add(static_cast<std::uint16_t>(i), {rule.listeners, {}, {}, rule.groups});
+    };
+    if (rule.messages_per_session || rule.message_bytes) add(mail_);
+    if (rule.recipients_per_message || rule.recipients_per_session) add(rcpt_);
+    if (rule.visible_recipients_per_message) add(header_);
+    if (rule.message_bytes || rule.attachments_per_message) add(message_);
   }
 }
 
-// Calls `ask(rule, ref)` for each rule that applies until one returns true.
 template <typename Ask>
-void UsageCheck::each(const ClientFacts& client, Ask&& ask) const {
-  if (index_.empty()) return;
+void UsageCheck::each(const RuleIndex& index, const ClientFacts& client, Ask&& ask) const {
+  if (index.empty()) return;
   RuleIndex::Applying applying;
-  index_.find(client, applying);
+  index.find(client, applying);
   for (const std::uint16_t i : applying.rules) {
     if (ask(rules_[i], RuleRef{static_cast<std::uint16_t>(first_number_ + i), rules_[i].mode})) return;
   }
@@ -43,7 +54,7 @@ void UsageCheck::each(const ClientFacts& client, Ask&& ask) const {
 void UsageCheck::mail(const ClientFacts& client, const TransactionFacts& transaction, Judge& judge) const {
   const auto* parameters = transaction.mail_parameters;
   const std::uint64_t declared = parameters == nullptr ? 0 : parameters->size_octets.value_or(0);
-  each(client, [&](const UsageRule& rule, const RuleRef& ref) {
+  each(mail_, client, [&](const UsageRule& rule, const RuleRef& ref) {
     if (exceeds(client.session_messages + 1, rule.messages_per_session) &&
         judge.fire(ref, {450, "4.7.1", "Too many messages in this session: reconnect to send more"})) {
       return true;
@@ -54,7 +65,7 @@ void UsageCheck::mail(const ClientFacts& client, const TransactionFacts& transac
 
 void UsageCheck::rcpt(const ClientFacts& client, const TransactionFacts& transaction, Judge& judge) const {
   const std::uint64_t in_message = transaction.recipients.size() + 1;
-  each(client, [&](const UsageRule& rule, const RuleRef& ref) {
+  each(rcpt_, client, [&](const UsageRule& rule, const RuleRef& ref) {
     if (exceeds(in_message, rule.recipients_per_message) &&
         judge.fire(ref, {452, "4.5.3",
                          with_limit("Too many recipients: send to at most ", *rule.recipients_per_message,
@@ -67,7 +78,7 @@ void UsageCheck::rcpt(const ClientFacts& client, const TransactionFacts& transac
 }
 
 void UsageCheck::header(const ClientFacts& client, const smtp::HeaderFacts& header, Judge& judge) const {
-  each(client, [&](const UsageRule& rule, const RuleRef& ref) {
+  each(header_, client, [&](const UsageRule& rule, const RuleRef& ref) {
     return exceeds(header.visible_recipients, rule.visible_recipients_per_message) &&
            judge.fire(ref, {550, "5.7.1",
                             with_limit("Too many addresses in To and Cc: put all but ",
@@ -76,7 +87,7 @@ void UsageCheck::header(const ClientFacts& client, const smtp::HeaderFacts& head
 }
 
 void UsageCheck::message(const ClientFacts& client, const ContentFacts& content, Judge& judge) const {
-  each(client, [&](const UsageRule& rule, const RuleRef& ref) {
+  each(message_, client, [&](const UsageRule& rule, const RuleRef& ref) {
     if (exceeds(content.octets, rule.message_bytes) && fire_size(ref, *rule.message_bytes, judge))
       return true;
     if (!rule.attachments_per_message) return false;
@@ -94,7 +105,7 @@ void UsageCheck::message(const ClientFacts& client, const ContentFacts& content,
 
 std::uint64_t UsageCheck::message_octets_allowed(const ClientFacts& client) const {
   std::uint64_t allowed = std::numeric_limits<std::uint64_t>::max();
-  each(client, [&](const UsageRule& rule, const RuleRef&) {
+  each(message_, client, [&](const UsageRule& rule, const RuleRef&) {
     if (rule.mode == Mode::enforce && rule.message_bytes) allowed = std::min(allowed, *rule.message_bytes);
     return false;
   });

@@ -23,12 +23,13 @@ class UsageCheck {
   std::uint64_t message_octets_allowed(const ClientFacts& client) const;
 
  private:
+  // Calls `ask(rule, ref)` for each rule of `index` that applies until one returns true.
   template <typename Ask>
-  void each(const ClientFacts& client, Ask&& ask) const;
+  void each(const RuleIndex& index, const ClientFacts& client, Ask&& ask) const;
 
   const std::vector<UsageRule>& rules_;
   std::uint16_t first_number_;
-  RuleIndex index_;
+  RuleIndex mail_, rcpt_, header_, message_;  // rules that limit something at the stage
 };
 
 }  // namespace portcullis::policy

@@ -43,7 +43,11 @@ Settings settings(std::size_t rules) {
 // All four stages of one message with one recipient.
 void send(const Chain& chain, const ClientFacts& client, const smtp::Path& from, const smtp::Path& to,
           const smtp::HeaderFacts& header, ChargeList& charges) {
-  static const smtp::MailParameters parameters{.size_octets = 4096};
+  static const smtp::MailParameters parameters = [] {
+    smtp::MailParameters declared;
+    declared.size_octets = 4096;
+    return declared;
+  }();
   TransactionFacts transaction{&from, &parameters, {}};
   charges.items.clear();
   benchmark::DoNotOptimize(chain.mail(client, transaction, start));

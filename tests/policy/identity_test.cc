@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "policy/fold.h"
+
 namespace portcullis::policy {
 namespace {
 
@@ -62,6 +64,16 @@ TEST(Identity, RefusesLoginsThatLookLikeOthers) {
     EXPECT_FALSE(canonical_login(bad)) << bad;
   }
   EXPECT_TRUE(canonical_login(std::string(320, 'a')));
+}
+
+// ASCII takes a short way; it must lead to the same place.
+TEST(Identity, TheShortWayForAsciiAgrees) {
+  for (const std::string around : {"", "x", " ", "  "}) {
+    for (int c = 1; c < 128; ++c) {
+      const std::string login = around + static_cast<char>(c) + around;
+      EXPECT_EQ(canonical_login(login), fold_username(login)) << c << " in '" << around << "'";
+    }
+  }
 }
 
 TEST(Identity, OneDomainHasOneSpelling) {
