@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policy/identity.h"
@@ -59,6 +60,8 @@ struct Observer {
   std::function<void(const BackendEvent&)> backend_called;       // any thread
   std::function<void(bool hit)> cache_looked_up;                  // any thread
   std::function<void(BackendKind, bool up)> backend_state;        // circuit breaker opened / closed
+  // Something an admin should read, one sentence: the new user file is broken and the old one stays.
+  std::function<void(BackendKind, const std::string&)> backend_trouble = nullptr;  // any thread
 };
 
 class Service {

@@ -1,0 +1,68 @@
+// What one backend is to the service: something that answers one question at a time, blocking, on a
+// thread that the service gave it.
+//
+// A Backend is shared by its threads; each thread has an Asker of its own, which may keep a
+// connection (libldap: one LDAP* a thread). Askers never outlive their Backend.
+//
+//   auto asker = backend.asker();
+//   Answer a = asker->ask(query, Clock::now() + 10s);
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "policy/identity.h"
+#include "proxy/auth/service.h"
+#include "proxy/auth/settings.h"
+#include "smtp/sasl.h"
+
+namespace portcullis::auth {
+
+using Clock = std::chrono::steady_clock;
+using Deadline = Clock::time_point;
+
+// "file", "ldap", "imap": as in the configuration, the journal and the metrics.
+std::string_view backend_name(BackendKind kind);
+
+// The bit of extensions.h for a mechanism.
+std::uint8_t mechanism_bit(smtp::Mechanism mechanism);
+
+struct Query {
+  std::string login;  // canonical, non-empty
+  smtp::Mechanism mechanism = smtp::Mechanism::plain;
+  smtp::Secret secret;  // non-empty, no NUL
+};
+
+// One of success, bad_credentials, backend_error, disabled, password_expired.
+struct Answer {
+  Result result = Result::backend_error;
+  policy::Account account;  // for success
+  std::string detail;       // for the journal: no secrets, never for the client
+};
+
+class Asker {
+ public:
+  virtual ~Asker() = default;
+  // Blocks, but not (much) longer than `deadline`. Throws nothing.
+  virtual Answer ask(const Query& query, Deadline deadline) = 0;
+  // Whether the backend could answer: a sentence about it, or why not.
+  virtual std::expected<std::string, std::string> probe(Deadline deadline) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual BackendKind kind() const = 0;
+  virtual std::uint8_t mechanisms() const = 0;  // smtp::MechanismBit
+  virtual std::unique_ptr<Asker> asker() = 0;
+  // Changes when everything learnt from this backend before is stale (the user file was edited).
+  virtual std::uint64_t generation() const { return 0; }
+};
+
+}  // namespace portcullis::auth

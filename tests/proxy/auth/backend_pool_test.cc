@@ -1,0 +1,259 @@
+#include "proxy/auth/backend_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "tests/proxy/auth/fake_backend.h"
+
+namespace portcullis::auth {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::answer;
+using testing::FakeBackend;
+using testing::FakeScript;
+using testing::password_mechanisms;
+
+std::shared_ptr<const Query> query() {
+  auto q = std::make_shared<Query>();
+  q->login = "alice";
+  q->secret = smtp::Secret("secret");
+  return q;
+}
+
+// A door that holds callers back until it is opened.
+class Gate {
+ public:
+  void open() {
+    const std::scoped_lock guard(lock_);
+    open_ = true;
+    opened_.notify_all();
+  }
+  void pass() {
+    std::unique_lock guard(lock_);
+    opened_.wait(guard, [this] { return open_; });
+  }
+
+ private:
+  std::mutex lock_;
+  std::condition_variable opened_;
+  bool open_ = false;
+};
+
+class Answers {
+ public:
+  BackendPool::Done collect() {
+    return [this](Answer a) {
+      const std::scoped_lock guard(lock_);
+      all_.push_back(std::move(a));
+      came_.notify_all();
+    };
+  }
+  std::vector<Answer> wait_for(std::size_t count) {
+    std::unique_lock guard(lock_);
+    came_.wait_for(guard, 20s, [&] { return all_.size() >= count; });
+    return all_;
+  }
+
+ private:
+  std::mutex lock_;
+  std::condition_variable came_;
+  std::vector<Answer> all_;
+};
+
+class BackendPoolTest : public ::testing::Test {
+ protected:
+  BackendPool& start(const BackendLimits& limits) {
+    BackendPool::Events events;
+    events.called = [this](const BackendEvent& event) {
+      const std::scoped_lock guard(lock_);
+      called_.push_back(event.result);
+    };
+    events.state = [this](bool up) {
+      const std::scoped_lock guard(lock_);
+      states_.push_back(up);
+    };
+    pool_ = std::make_unique<BackendPool>(
+        std::make_unique<FakeBackend>(script_, BackendKind::ldap, password_mechanisms), limits, events);
+    return *pool_;
+  }
+  std::vector<bool> states() {
+    const std::scoped_lock guard(lock_);
+    return states_;
+  }
+  std::vector<Result> called() {
+    const std::scoped_lock guard(lock_);
+    return called_;
+  }
+
+  std::shared_ptr<FakeScript> script_ = std::make_shared<FakeScript>();
+  std::mutex lock_;
+  std::vector<Result> called_;
+  std::vector<bool> states_;
+  Answers answers_;
+  std::unique_ptr<BackendPool> pool_;
+};
+
+TEST_F(BackendPoolTest, AnswersEveryQueryOnce) {
+  script_->ask = [](const Query& q, Deadline) { return testing::success(q.login, "ldap"); };
+  auto& pool = start({.connections_max = 4, .waiting_max = 1000});
+  for (int i = 0; i < 200; ++i) pool.submit(query(), answers_.collect());
+  const auto all = answers_.wait_for(200);
+  ASSERT_EQ(all.size(), 200U);
+  for (const Answer& a : all) EXPECT_EQ(a.result, Result::success);
+  EXPECT_EQ(script_->asked, 200);
+  EXPECT_EQ(called().size(), 200U);
+}
+
+TEST_F(BackendPoolTest, ConcurrencyIsCapped) {
+  Gate gate;
+  std::atomic<int> inside = 0;
+  std::atomic<int> most = 0;
+  script_->ask = [&](const Query&, Deadline) {
+    const int now = ++inside;
+    int seen = most.load();
+    while (now > seen && !most.compare_exchange_weak(seen, now)) {
+    }
+    gate.pass();
+    --inside;
+    return answer(Result::bad_credentials);
+  };
+  auto& pool = start({.connections_max = 3, .waiting_max = 100});
+  for (int i = 0; i < 20; ++i) pool.submit(query(), answers_.collect());
+  while (script_->asked < 3) std::this_thread::sleep_for(1ms);
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(script_->asked, 3);
+  gate.open();
+  EXPECT_EQ(answers_.wait_for(20).size(), 20U);
+  EXPECT_EQ(most, 3);
+}
+
+TEST_F(BackendPoolTest, AFullQueueRefusesAtOnceOnTheCallersThread) {
+  Gate gate;
+  script_->ask = [&](const Query&, Deadline) {
+    gate.pass();
+    return answer(Result::bad_credentials);
+  };
+  auto& pool = start({.connections_max = 1, .waiting_max = 2});
+  pool.submit(query(), answers_.collect());
+  while (script_->asked < 1) std::this_thread::sleep_for(1ms);
+  pool.submit(query(), answers_.collect());
+  pool.submit(query(), answers_.collect());
+  std::thread::id answered_on;
+  Result result = Result::success;
+  pool.submit(query(), [&](Answer a) {
+    answered_on = std::this_thread::get_id();
+    result = a.result;
+  });
+  EXPECT_EQ(answered_on, std::this_thread::get_id());
+  EXPECT_EQ(result, Result::backend_error);
+  gate.open();
+  EXPECT_EQ(answers_.wait_for(3).size(), 3U);
+}
+
+TEST_F(BackendPoolTest, TheDeadlineCountsQueueingAndLateAnswersAreDropped) {
+  Gate gate;
+  script_->ask = [&](const Query& q, Deadline) {
+    gate.pass();
+    return testing::success(q.login, "ldap");
+  };
+  auto& pool = start({.connections_max = 1, .waiting_max = 10, .deadline_ms = 100, .breaker_failures = 0});
+  const auto begun = Clock::now();
+  pool.submit(query(), answers_.collect());  // runs
+  pool.submit(query(), answers_.collect());  // waits behind it
+  const auto all = answers_.wait_for(2);
+  const auto took = Clock::now() - begun;
+  ASSERT_EQ(all.size(), 2U);
+  for (const Answer& a : all) EXPECT_EQ(a.result, Result::backend_error);
+  EXPECT_GE(took, 100ms);
+  EXPECT_LT(took, 5s);
+  gate.open();
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(answers_.wait_for(2).size(), 2U) << "the late success was answered a second time";
+  EXPECT_EQ(script_->asked, 1) << "an expired query is not asked any more";
+}
+
+TEST_F(BackendPoolTest, TheBreakerOpensAndATrialClosesIt) {
+  std::atomic<bool> up = false;
+  script_->ask = [&](const Query&, Deadline) {
+    return answer(up ? Result::bad_credentials : Result::backend_error);
+  };
+  auto& pool = start({.connections_max = 1, .waiting_max = 10, .breaker_failures = 3, .breaker_seconds = 1});
+  for (std::size_t i = 1; i <= 3; ++i) {
+    pool.submit(query(), answers_.collect());
+    answers_.wait_for(i);
+  }
+  EXPECT_EQ(states(), std::vector<bool>{false});
+  pool.submit(query(), answers_.collect());
+  EXPECT_EQ(answers_.wait_for(4).back().result, Result::backend_error);
+  EXPECT_EQ(script_->asked, 3) << "the open breaker let a call through";
+  up = true;
+  std::this_thread::sleep_for(1050ms);
+  pool.submit(query(), answers_.collect());
+  EXPECT_EQ(answers_.wait_for(5).back().result, Result::bad_credentials);
+  EXPECT_EQ(states(), (std::vector<bool>{false, true}));
+  EXPECT_EQ(called().size(), 4U) << "refusals of the breaker are no backend calls";
+}
+
+TEST_F(BackendPoolTest, AnExceptionIsAnOutage) {
+  script_->ask = [](const Query&, Deadline) -> Answer { throw std::runtime_error("boom"); };
+  start({}).submit(query(), answers_.collect());
+  const auto all = answers_.wait_for(1);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].result, Result::backend_error);
+  EXPECT_EQ(all[0].detail, "boom");
+}
+
+TEST_F(BackendPoolTest, StoppingAnswersTheQueuedAndWaitsForTheRunning) {
+  Gate gate;
+  script_->ask = [&](const Query& q, Deadline) {
+    gate.pass();
+    return testing::success(q.login, "ldap");
+  };
+  auto& pool = start({.connections_max = 1, .waiting_max = 10});
+  pool.submit(query(), answers_.collect());
+  while (script_->asked < 1) std::this_thread::sleep_for(1ms);
+  pool.submit(query(), answers_.collect());
+  pool.stop();
+  auto all = answers_.wait_for(1);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].result, Result::backend_error);
+  std::thread opener([&] {
+    std::this_thread::sleep_for(50ms);
+    gate.open();
+  });
+  pool_.reset();
+  all = answers_.wait_for(2);
+  ASSERT_EQ(all.size(), 2U) << "the running call was answered before the destructor returned";
+  EXPECT_EQ(all[1].result, Result::success);
+  opener.join();
+}
+
+TEST_F(BackendPoolTest, AHungThreadDoesNotHoldTheDestructor) {
+  auto gate = std::make_shared<Gate>();
+  auto left = std::make_shared<std::atomic<bool>>(false);
+  script_->ask = [gate, left](const Query&, Deadline) {
+    gate->pass();
+    *left = true;
+    return answer(Result::success);
+  };
+  start({.connections_max = 1, .waiting_max = 10, .deadline_ms = 100}).submit(query(), answers_.collect());
+  while (script_->asked < 1) std::this_thread::sleep_for(1ms);
+  const auto begun = Clock::now();
+  pool_.reset();
+  EXPECT_LT(Clock::now() - begun, 5s);
+  const auto all = answers_.wait_for(1);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].result, Result::backend_error);
+  gate->open();
+  while (!*left) std::this_thread::sleep_for(1ms);
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(answers_.wait_for(1).size(), 1U);
+}
+
+}  // namespace
+}  // namespace portcullis::auth
