@@ -42,11 +42,16 @@ void check(const std::expected<void, auth::EditError>& done) {
   if (done) return;
   using Kind = auth::EditError::Kind;
   switch (done.error().kind) {
-    case Kind::invalid: fail(EX_DATAERR, done.error().text);
-    case Kind::exists: fail(EX_CANTCREAT, done.error().text);
-    case Kind::no_such_user: fail(EX_NOUSER, done.error().text);
-    case Kind::broken_file: fail(EX_CONFIG, done.error().text);
-    case Kind::io: fail(EX_IOERR, done.error().text);
+    case Kind::invalid:
+      fail(EX_DATAERR, done.error().text);
+    case Kind::exists:
+      fail(EX_CANTCREAT, done.error().text);
+    case Kind::no_such_user:
+      fail(EX_NOUSER, done.error().text);
+    case Kind::broken_file:
+      fail(EX_CONFIG, done.error().text);
+    case Kind::io:
+      fail(EX_IOERR, done.error().text);
   }
 }
 
@@ -90,15 +95,17 @@ class NoEcho {
   termios before_{};
 };
 
+// Echo goes off before the prompt appears: who types fast shows nothing and loses nothing.
 smtp::Secret ask_terminal(std::FILE* terminal, const char* prompt) {
-  std::fputs(prompt, terminal);
-  std::fflush(terminal);
   smtp::Secret secret;
   {
     const NoEcho quiet(::fileno(terminal));
+    std::fputs(prompt, terminal);
+    std::fflush(terminal);
     secret = read_line(::fileno(terminal));
   }
   std::fputs("\n", terminal);
+  std::fflush(terminal);
   return secret;
 }
 
@@ -115,8 +122,9 @@ smtp::Secret read_password(const Options& options, bool twice) {
 
 void add(const Options& options) {
   const smtp::Secret password = read_password(options, true);
-  check(auth::add_user(options.file, options.login,
-                       {.password = password.view(), .addresses = options.addresses, .groups = options.groups}));
+  check(auth::add_user(
+      options.file, options.login,
+      {.password = password.view(), .addresses = options.addresses, .groups = options.groups}));
 }
 
 void set(const Options& options, bool addresses, bool groups) {
@@ -140,7 +148,8 @@ void list(const Options& options) {
     return text;
   };
   for (const auth::UserEntry& entry : *entries) {
-    std::printf("%s\t%s\t%s\n", entry.login.c_str(), join(entry.addresses).c_str(), join(entry.groups).c_str());
+    std::printf("%s\t%s\t%s\n", entry.login.c_str(), join(entry.addresses).c_str(),
+                join(entry.groups).c_str());
   }
 }
 
@@ -155,7 +164,8 @@ void verify(const Options& options) {
 
 void add_passwd_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* passwd = app.add_subcommand("passwd", "Keep the user file: accounts, passwords, addresses, groups");
+  CLI::App* passwd =
+      app.add_subcommand("passwd", "Keep the user file: accounts, passwords, addresses, groups");
   passwd->require_subcommand(1);
 
   const auto command = [&](const char* name, const char* text, bool login) {

@@ -55,6 +55,8 @@ std::string_view hash_problem(const std::string& hash) {
   for (const char c : hash) {
     if (c <= ' ' || c > '~') return "the hash contains a blank or control character";
   }
+  // Without a method: the DES hash of old, or a password in plain text.
+  if (!hash.starts_with('$')) return "not a crypt(3) hash";
   switch (crypt_checksalt(hash.c_str())) {
     case CRYPT_SALT_OK:
       break;

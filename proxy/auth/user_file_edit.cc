@@ -81,10 +81,11 @@ std::expected<Descriptor, EditError> open_locked(const std::string& path, bool c
     while (::flock(file.get(), LOCK_EX) != 0) {
       if (errno != EINTR) return fail_errno(path);
     }
-    struct stat ours {};
-    struct stat current {};
+    struct stat ours{};
+    struct stat current{};
     if (::fstat(file.get(), &ours) != 0) return fail_errno(path);
-    if (::stat(path.c_str(), &current) == 0 && ours.st_ino == current.st_ino && ours.st_dev == current.st_dev) {
+    if (::stat(path.c_str(), &current) == 0 && ours.st_ino == current.st_ino &&
+        ours.st_dev == current.st_dev) {
       return file;
     }
   }
@@ -105,12 +106,12 @@ std::expected<void, EditError> dress(int fd, const struct stat& old, const std::
   mode_t mode = old.st_mode & 07777;
   gid_t group = old.st_gid;
   if (old.st_size == 0) {
-    struct stat directory {};
+    struct stat directory{};
     if (::stat(directory_of(path).c_str(), &directory) != 0) return fail_errno(directory_of(path));
     if (::geteuid() == 0) group = directory.st_gid;
     mode &= 0640;
   }
-  struct stat fresh {};
+  struct stat fresh{};
   if (::fstat(fd, &fresh) != 0) return fail_errno(path);
   if ((fresh.st_uid != old.st_uid || fresh.st_gid != group) && ::fchown(fd, old.st_uid, group) != 0) {
     return fail_errno(path + ": owner and group can not be kept");
@@ -120,7 +121,7 @@ std::expected<void, EditError> dress(int fd, const struct stat& old, const std::
 }
 
 std::expected<void, EditError> replace(const std::string& path, int old_fd, std::string_view text) {
-  struct stat old {};
+  struct stat old{};
   if (::fstat(old_fd, &old) != 0) return fail_errno(path);
   std::string temporary = path + ".XXXXXX";
   const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
@@ -251,22 +252,25 @@ std::expected<void, EditError> set_user(const std::string& path, std::string_vie
                                         const UserChange& change) {
   const auto name = canonical(login);
   if (!name) return std::unexpected(name.error());
-  return edit_file(path, false, [&](const std::string& text, auto& entries) -> std::expected<std::string, EditError> {
-    const auto entry = find(entries, *name);
-    if (entry == entries.end()) return fail(Kind::no_such_user, "no such login: " + *name);
-    if (auto applied = apply(change, *entry); !applied) return std::unexpected(applied.error());
-    return with_line(text, entry->line, render(*entry));
-  });
+  return edit_file(path, false,
+                   [&](const std::string& text, auto& entries) -> std::expected<std::string, EditError> {
+                     const auto entry = find(entries, *name);
+                     if (entry == entries.end()) return fail(Kind::no_such_user, "no such login: " + *name);
+                     if (auto applied = apply(change, *entry); !applied)
+                       return std::unexpected(applied.error());
+                     return with_line(text, entry->line, render(*entry));
+                   });
 }
 
 std::expected<void, EditError> remove_user(const std::string& path, std::string_view login) {
   const auto name = canonical(login);
   if (!name) return std::unexpected(name.error());
-  return edit_file(path, false, [&](const std::string& text, auto& entries) -> std::expected<std::string, EditError> {
-    const auto entry = find(entries, *name);
-    if (entry == entries.end()) return fail(Kind::no_such_user, "no such login: " + *name);
-    return with_line(text, entry->line, std::nullopt);
-  });
+  return edit_file(path, false,
+                   [&](const std::string& text, auto& entries) -> std::expected<std::string, EditError> {
+                     const auto entry = find(entries, *name);
+                     if (entry == entries.end()) return fail(Kind::no_such_user, "no such login: " + *name);
+                     return with_line(text, entry->line, std::nullopt);
+                   });
 }
 
 std::expected<std::vector<UserEntry>, EditError> list_users(const std::string& path) {

@@ -17,8 +17,8 @@ namespace portcullis::auth {
 
 struct EditError {
   enum class Kind : std::uint8_t {
-    invalid,      // what the caller gave is not acceptable
-    exists,       // add: the login is there already
+    invalid,  // what the caller gave is not acceptable
+    exists,   // add: the login is there already
     no_such_user,
     broken_file,  // the file has errors; text names the first
     io,
@@ -29,13 +29,14 @@ struct EditError {
 
 // Texts as the admin typed them; canonical forms are made inside.
 struct UserChange {
-  std::optional<std::string_view> password;
-  std::optional<std::vector<std::string>> addresses;
-  std::optional<std::vector<std::string>> groups;
+  std::optional<std::string_view> password = {};
+  std::optional<std::vector<std::string>> addresses = {};
+  std::optional<std::vector<std::string>> groups = {};
 };
 
 // Creates the file if there is none. The password is needed.
-std::expected<void, EditError> add_user(const std::string& path, std::string_view login, const UserChange& user);
+std::expected<void, EditError> add_user(const std::string& path, std::string_view login,
+                                        const UserChange& user);
 // What is absent in `change` stays.
 std::expected<void, EditError> set_user(const std::string& path, std::string_view login,
                                         const UserChange& change);

@@ -47,16 +47,15 @@ constexpr Result bad = Result::bad_credentials;
 constexpr Result err = Result::backend_error;
 INSTANTIATE_TEST_SUITE_P(
     BackendChain, Order,
-    ::testing::Values(OrderCase{"first", {ok, bad}, ok, {1, 0}}, OrderCase{"second", {bad, ok}, ok, {1, 1}},
-                      OrderCase{"past_an_outage", {err, ok}, ok, {1, 1}},
-                      OrderCase{"all_refuse", {bad, bad}, bad, {1, 1}},
-                      OrderCase{"outage_first", {err, bad}, err, {1, 1}},
-                      OrderCase{"outage_last", {bad, err}, err, {1, 1}},
-                      OrderCase{"outage_between", {bad, err, bad}, err, {1, 1, 1}},
-                      OrderCase{"disabled_is_final", {Result::disabled, ok}, Result::disabled, {1, 0}},
-                      OrderCase{"expired_is_final", {bad, Result::password_expired, ok},
-                                Result::password_expired, {1, 1, 0}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    ::testing::Values(
+        OrderCase{"first", {ok, bad}, ok, {1, 0}}, OrderCase{"second", {bad, ok}, ok, {1, 1}},
+        OrderCase{"past_an_outage", {err, ok}, ok, {1, 1}}, OrderCase{"all_refuse", {bad, bad}, bad, {1, 1}},
+        OrderCase{"outage_first", {err, bad}, err, {1, 1}}, OrderCase{"outage_last", {bad, err}, err, {1, 1}},
+        OrderCase{"outage_between", {bad, err, bad}, err, {1, 1, 1}},
+        OrderCase{"disabled_is_final", {Result::disabled, ok}, Result::disabled, {1, 0}},
+        OrderCase{
+            "expired_is_final", {bad, Result::password_expired, ok}, Result::password_expired, {1, 1, 0}}),
+    [](const auto& tested) { return std::string(tested.param.name); });
 
 class ChainTest : public ::testing::Test {
  protected:

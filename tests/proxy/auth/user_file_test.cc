@@ -15,17 +15,18 @@ const std::string& hash() {
 }
 
 TEST(UserFile, ReadsAccounts) {
-  const auto parsed = parse_user_file("# our people\n\n   # indented comment\n" +                  //
-                                      ("Alice@Example.COM:" + hash() + "\n") +                    //
+  const auto parsed = parse_user_file("# our people\n\n   # indented comment\n" +                      //
+                                      ("Alice@Example.COM:" + hash() + "\n") +                         //
                                       ("bob:" + hash() + ":bob@example.com, *@Sales.example.com\n") +  //
-                                      ("carol:" + hash() + "::Staff,domain admins\n") +           //
+                                      ("carol:" + hash() + "::Staff,domain admins\n") +                //
                                       ("dave:" + hash() + ":d@example.com:staff"));  // no LF at the end
   ASSERT_TRUE(parsed.problems.empty()) << to_string(parsed.problems[0], "users");
   ASSERT_EQ(parsed.entries.size(), 4U);
   EXPECT_EQ(parsed.entries[0].login, "alice@example.com");
   EXPECT_EQ(parsed.entries[0].hash, hash());
   EXPECT_EQ(parsed.entries[0].line, 4U);
-  EXPECT_EQ(parsed.entries[1].addresses, (std::vector<std::string>{"bob@example.com", "*@sales.example.com"}));
+  EXPECT_EQ(parsed.entries[1].addresses,
+            (std::vector<std::string>{"bob@example.com", "*@sales.example.com"}));
   EXPECT_TRUE(parsed.entries[2].addresses.empty());
   EXPECT_EQ(parsed.entries[2].groups, (std::vector<std::string>{"staff", "domain admins"}));
   EXPECT_EQ(parsed.entries[3].groups, std::vector<std::string>{"staff"});
@@ -56,8 +57,10 @@ TEST_P(BadLines, AreReportedWithTheirPlace) {
 INSTANTIATE_TEST_SUITE_P(
     UserFile, BadLines,
     ::testing::Values(BadLine{"alice", 6, "expected login:hash"}, BadLine{":%", 1, "not a valid login"},
-                      BadLine{"al ice\x01:%", 7, "control character"}, BadLine{"alice:%\r", 8, "carriage return"},
-                      BadLine{"alice:secret", 7, "not a crypt(3) hash"}, BadLine{"alice:", 7, "not a crypt(3) hash"},
+                      BadLine{"al ice\x01:%", 7, "control character"},
+                      BadLine{"alice:%\r", 8, "carriage return"},
+                      BadLine{"alice:secret", 7, "not a crypt(3) hash"},
+                      BadLine{"alice:", 7, "not a crypt(3) hash"},
                       BadLine{"alice:$y$j9T$abcdefgh", 7, "cut short"},
                       BadLine{"alice:$1$abcdefgh$Jn1nhvLZ3Kg0wLsZ8aV1d0", 7, "no longer safe"},
                       BadLine{"alice:%:a@example.com,,b@example.com", 23, "empty address"},
@@ -96,10 +99,11 @@ TEST(PasswordHash, VerifiesWhatItMade) {
 }
 
 TEST(PasswordHash, TakesHashesBroughtAlong) {
-  // Published test vectors of crypt(3): "Hello world!" (sha512-crypt) and "U*U" (bcrypt).
-  EXPECT_TRUE(verify_password("$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJu"
-                              "esI68OTLiBFdcbYEdFCoEOfaS35inz1",
-                              "Hello world!"));
+  // By `openssl passwd -6`, and a published bcrypt vector.
+  EXPECT_TRUE(
+      verify_password("$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnI"
+                      "FNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+                      "Hello world!"));
   const std::string bcrypt = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
   EXPECT_TRUE(hash_problem(bcrypt).empty());
   EXPECT_TRUE(verify_password(bcrypt, "U*U"));
