@@ -1,5 +1,6 @@
 #include "proxy/auth/backend_chain.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "smtp/limits.h"
@@ -28,6 +29,7 @@ struct BackendChain::Walk {
   std::function<void(Outcome)> done;
   std::size_t next = 0;          // backend to ask
   bool any_error = false;        // one could not be asked: no refusal can be final (law 5)
+  std::uint32_t delay_ms = 0;    // brute-force control holds every answer back, right or wrong
   std::uint64_t generation = 0;  // of all backends together, before the first was asked
   std::string detail;
 };
@@ -93,8 +95,11 @@ void BackendChain::authenticate(Request request, std::function<void(Outcome)> do
   auto login = policy::canonical_login(request.credentials.authcid);
   if (auto refused = refusal(request.credentials, login)) return done(std::move(*refused));
 
+  auto walk = std::make_shared<Walk>();
   if (lockout_) {
     const auto answer = lockout_->before(request.client, *login, wall_now());
+    walk->delay_ms = answer.delay_ms;
+    if (answer.would_block != policy::Lockout::Scope::none) walk->detail = "would be blocked (shadow mode)";
     if (answer.blocked_by != policy::Lockout::Scope::none) {
       Outcome outcome;
       outcome.result = Result::blocked;
@@ -106,7 +111,6 @@ void BackendChain::authenticate(Request request, std::function<void(Outcome)> do
     }
   }
 
-  auto walk = std::make_shared<Walk>();
   auto query = std::make_shared<Query>();
   query->login = std::move(*login);
   query->mechanism = request.credentials.mechanism;
@@ -177,12 +181,13 @@ void BackendChain::settle(Walk& walk, Answer answer, bool cached) {
   outcome.result = answer.result;
   outcome.account = std::move(answer.account);
   outcome.cached = cached;
+  outcome.delay_ms = walk.delay_ms;
   outcome.detail = std::move(answer.detail);
   if (lockout_ && outcome.result == Result::success) {
     lockout_->succeeded(walk.client, walk.query->login, wall_now());
   } else if (lockout_ && outcome.result == Result::bad_credentials) {
-    outcome.delay_ms =
-        lockout_->failed(walk.client, walk.query->login, short_of(walk.key), wall_now()).delay_ms;
+    const auto after = lockout_->failed(walk.client, walk.query->login, short_of(walk.key), wall_now());
+    outcome.delay_ms = std::max(outcome.delay_ms, after.delay_ms);
   }
   walk.done(std::move(outcome));
 }

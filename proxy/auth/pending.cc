@@ -27,9 +27,6 @@ class MissingBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_ldap_backend(const LdapBackend&) {
-  return std::make_unique<MissingBackend>(BackendKind::ldap, 3);
-}
 std::unique_ptr<Backend> make_imap_backend(const ImapBackend&) {
   return std::make_unique<MissingBackend>(BackendKind::imap, 15);
 }

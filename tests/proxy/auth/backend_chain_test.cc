@@ -169,7 +169,7 @@ TEST_F(ChainTest, BruteForceControlComesFirst) {
   for (int i = 0; i < 3; ++i) {
     const auto outcome = ask(chain, request("alice", "guess " + std::to_string(i)));
     EXPECT_EQ(outcome.result, Result::bad_credentials);
-    delay = outcome.delay_ms;
+    delay = std::max(delay, outcome.delay_ms);
   }
   EXPECT_GT(delay, 0U);
   const int asked = script->asked;
