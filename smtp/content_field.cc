@@ -102,7 +102,7 @@ std::string extended_value(const ContentField& field, std::string_view name) {
   std::string whole = segment("", found);
   for (std::size_t i = 0; i < max_parameters; ++i) {
     bool more = false;
-    whole += segment("*" + std::to_string(i), more);
+    whole += segment(std::to_string(i).insert(0, 1, '*'), more);
     if (!more) break;
   }
   return whole;

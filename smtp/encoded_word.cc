@@ -103,6 +103,11 @@ bool hides_ascii(std::string_view charset) {
 }  // namespace
 
 std::expected<std::string, std::string_view> decode_encoded_words(std::string_view text) {
+  // After the last "?=" no word can end. Looking no further keeps the search for ends linear.
+  const std::size_t last_end = text.rfind("?=");
+  if (last_end == std::string_view::npos) return std::string(text);
+  const std::string_view tail = text.substr(last_end + 2);
+  text.remove_suffix(tail.size());
   std::string out;
   bool after_word = false;
   while (!text.empty()) {
@@ -135,7 +140,7 @@ std::expected<std::string, std::string_view> decode_encoded_words(std::string_vi
     out += starts_with_ignoring_case(word->charset, "iso-2022-") ? without_iso_2022(decoded) : decoded;
     text.remove_prefix(word->octets);
   }
-  return out;
+  return out += tail;
 }
 
 }  // namespace portcullis::smtp

@@ -13,6 +13,8 @@ namespace portcullis::smtp {
 namespace {
 
 constexpr std::size_t subject_octets = 256;
+constexpr std::size_t message_id_octets = 998;  // a line of RFC 5322
+constexpr std::size_t single_fields = 64;       // different names of which one field may exist
 constexpr std::string_view content_prefix = "Content-";
 
 enum class Field : std::uint8_t {
@@ -101,6 +103,7 @@ bool HeaderReader::check_once(const Row& row, std::string_view name) {
     const std::string_view shown = known ? row.name : "Content";
     return fail(shown, "two " + std::string(shown) + (known ? "" : "-*") + " fields");
   }
+  if (seen_.size() == single_fields) return fail("header", "too many Content-* fields");
   seen_.push_back(name);
   return true;
 }
@@ -139,7 +142,7 @@ bool HeaderReader::read(const HeaderField& field) {
       facts_.subject = utf8_prefix(unfold(field.body), subject_octets);
       return true;
     case Field::message_id:
-      facts_.message_id = unfold(field.body);
+      facts_.message_id = utf8_prefix(unfold(field.body), message_id_octets);
       return true;
     case Field::received:
       ++facts_.received_fields;

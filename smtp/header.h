@@ -47,7 +47,7 @@ struct HeaderFacts {
   std::vector<HeaderMailbox> reply_to;     // lenient: empty when it can not be parsed
   std::vector<HeaderMailbox> resent_from;  // Resent-From and Resent-Sender, all blocks
   std::string from_text;                   // the raw From body, unfolded, for the journal
-  std::string message_id;                  // with angle brackets, empty when there is none
+  std::string message_id;                  // as written, empty when there is none, capped at 998 octets
   std::string subject;                     // raw, unfolded, capped at 256 octets, for the journal
   std::size_t received_fields = 0;         // loop detection (RFC 5321 6.3)
   std::size_t visible_recipients = 0;      // mailboxes in To and Cc

@@ -51,7 +51,7 @@ std::expected<std::vector<HeaderField>, HeaderFault> split_header(std::string_vi
       // Some end the header here (RFC 5322 4.2 forbids to write it).
       if (is_all_blank(line)) return fault("a line of white space only");
       std::string_view& body = fields.back().body;
-      body = {body.data(), static_cast<std::size_t>(line.data() + line.size() - body.data())};
+      body = std::string_view(body.begin(), line.end());  // lines are adjacent in the block
     } else {
       if (const auto wrong = field_line_fault(line); !wrong.empty()) return fault(std::string(wrong));
       if (fields.size() == limits::header_fields) return fault("too many fields");

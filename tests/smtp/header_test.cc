@@ -220,6 +220,23 @@ TEST(ParseHeader, IsBounded) {
   EXPECT_EQ(cut->subject.size(), 255u) << "no character is cut in two";
 }
 
+// Inputs of the largest size that would take a quadratic reader minutes.
+TEST(ParseHeader, IsLinear) {
+  const std::string pieces[] = {"=?a?Q?x", "=?a?X?", "=?", "\"x",        "(x", "x@y,",
+                                "\\\"",    "[",      "<",  "=?a?Q?b?= ", "x "};
+  for (const auto& piece : pieces) {
+    std::string text;
+    while (text.size() + piece.size() <= limits::header_field_octets - 100) text += piece;
+    for (const std::string& block : {"From: " + text + " <a@b.example>\r\nTo: " + text + "\r\n",
+                                     "From: \"" + text + "?=\" <a@b.example>\r\n"}) {
+      fault_of(block);
+    }
+  }
+  std::string many = "From: a@b.example\r\n";
+  for (int i = 0; i < 65; ++i) many += "Content-" + std::to_string(i) + ": x\r\n";
+  EXPECT_EQ(fault_of(many), "header: too many Content-* fields");
+}
+
 TEST(Unfold, KeepsTheBlankThatFolds) {
   EXPECT_EQ(unfold(" a\r\n b\r\n\tc \t"), "a b\tc");
   EXPECT_EQ(unfold("\r\n a"), "a");
