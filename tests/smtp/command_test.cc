@@ -9,7 +9,7 @@
 
 namespace portcullis::smtp {
 
-std::ostream& operator<<(std::ostream& out, Verb verb) { return out << name_of(verb); }
+static std::ostream& operator<<(std::ostream& out, Verb verb) { return out << name_of(verb); }
 
 namespace {
 

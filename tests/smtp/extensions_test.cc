@@ -63,8 +63,8 @@ TEST(RenderEhlo, OneLineAKeyword) {
 }
 
 TEST(RenderEhlo, IsReadBackAsItWas) {
-  std::mt19937 random(1);
-  for (int i = 0; i < 1000; ++i) {
+  for (unsigned i = 0; i < 1000; ++i) {
+    std::mt19937 random(i);
     const auto flag = [&] { return random() % 2 == 0; };
     Extensions e{.esmtp = true,
                  .pipelining = flag(),

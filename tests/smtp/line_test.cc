@@ -11,7 +11,9 @@
 
 namespace portcullis::smtp {
 
-std::ostream& operator<<(std::ostream& out, LineStatus status) { return out << static_cast<int>(status); }
+static std::ostream& operator<<(std::ostream& out, LineStatus status) {
+  return out << static_cast<int>(status);
+}
 
 namespace {
 

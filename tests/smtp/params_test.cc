@@ -177,11 +177,15 @@ TEST(HasSmtputf8Parameter, LooksBehindThePathOnly) {
 
 TEST(BdatArgument, Table) {
   const auto parse = [](const std::string& text) { return parse_bdat_argument(ExactBuffer(text).view()); };
-  EXPECT_EQ(parse("0")->size_octets, 0U);
-  EXPECT_FALSE(parse("10")->last);
-  EXPECT_EQ(parse("10 LAST")->size_octets, 10U);
-  EXPECT_TRUE(parse("10 last")->last);
-  EXPECT_EQ(parse("18446744073709551615")->size_octets, 18446744073709551615U);
+  const auto reads = [&parse](const std::string& text, std::uint64_t octets, bool last) {
+    const auto parsed = parse(text);
+    return parsed && parsed->size_octets == octets && parsed->last == last;
+  };
+  EXPECT_TRUE(reads("0", 0, false));
+  EXPECT_TRUE(reads("10", 10, false));
+  EXPECT_TRUE(reads("10 LAST", 10, true));
+  EXPECT_TRUE(reads("10 last", 10, true));
+  EXPECT_TRUE(reads("18446744073709551615", 18446744073709551615U, false));
   for (const char* text :
        {"", "LAST", " 10", "10  LAST", "10 ", "10 LAST ", "10 LAST x", "10 LAS", "-1", "+1", "0x10", "1e3",
         "18446744073709551616", "000000000000000000001", "10\tLAST", "10 10"}) {

@@ -11,7 +11,7 @@
 
 namespace portcullis::smtp {
 
-std::ostream& operator<<(std::ostream& out, PathError error) { return out << static_cast<int>(error); }
+static std::ostream& operator<<(std::ostream& out, PathError error) { return out << static_cast<int>(error); }
 
 namespace {
 

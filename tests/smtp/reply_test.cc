@@ -11,7 +11,7 @@
 
 namespace portcullis::smtp {
 
-void PrintTo(const Reply& reply, std::ostream* out) {
+static void PrintTo(const Reply& reply, std::ostream* out) {
   *out << reply.code << " [" << reply.enhanced << "] " << testing::PrintToString(reply.text);
 }
 

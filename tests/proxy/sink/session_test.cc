@@ -61,7 +61,7 @@ struct Case {
   const char* name;
   std::string bytes;
   std::string replies;
-  Messages stored = {};
+  Messages stored = {};  // NOLINT(readability-redundant-member-init): GCC warns without
   bool closing = false;
   bool trusted = true;
 };

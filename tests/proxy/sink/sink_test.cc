@@ -33,7 +33,7 @@ SinkOptions options(std::string maildir = {}, bool sync = false) {
 class Running {
  public:
   explicit Running(SinkOptions options) : sink_(std::move(options)) {
-    ::signal(SIGPIPE, SIG_IGN);
+    (void)::signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&loop_);
     const auto started = sink_.start(&loop_);
     EXPECT_TRUE(started.has_value()) << (started ? "" : started.error());
@@ -122,7 +122,7 @@ TEST(Sink, StoresAMessageAndSaysGoodbye) {
 
 TEST(Sink, KeepsUpWithAClientThatDoesNotReadItsReplies) {
   constexpr int commands = 200000;
-  Running running(options());
+  const Running running(options());
   Client client(running.port());
   std::thread writer([&client] {
     std::string some;
@@ -138,7 +138,7 @@ TEST(Sink, KeepsUpWithAClientThatDoesNotReadItsReplies) {
 }
 
 TEST(Sink, GivesTheReasonBeforeItCloses) {
-  Running running(options());
+  const Running running(options());
   Client client(running.port());
   client.send("GET / HTTP/1.1\r\n" + std::string(300000, 'x'));
   EXPECT_TRUE(client.read_until("server\r\n").ends_with("500 5.5.2 This is a mail server\r\n"));
@@ -163,7 +163,7 @@ TEST(Sink, StopsInTheMiddleOfAMessage) {
 TEST(Sink, SaysWhyItCanNotStart) {
   uv_loop_t loop;
   uv_loop_init(&loop);
-  Running other(options());
+  const Running other(options());
   SinkOptions no_address = options();
   no_address.address = "example.com";
   SinkOptions taken = options();
