@@ -153,26 +153,23 @@ bool HttpConnection::closing() const { return parser_->closing; }
 
 HttpConnection::Fed HttpConnection::feed(std::string_view bytes, std::string& out) {
   Parser& parser = *parser_;
-  // Cut at the limit, so that the verdict does not depend on how the bytes were cut.
-  const std::string_view part = bytes.substr(0, http_limits::head_octets - parser.octets);
-  const llhttp_errno_t error = llhttp_execute(&parser.llhttp, part.data(), part.size());
-  if (error == HPE_OK) {
-    parser.octets += part.size();
-    if (parser.octets < http_limits::head_octets) return {.consumed = part.size()};
-    Fed fed = parser.fail(out, 431);
+  // Octet by octet: which of two errors comes first must not depend on how the network cut the bytes,
+  // and llhttp reports spans no earlier than their end or the buffer's. A head is small.
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const llhttp_errno_t error = llhttp_execute(&parser.llhttp, &bytes[i], 1);
+    if (error == HPE_PAUSED || error == HPE_PAUSED_UPGRADE) {
+      Fed fed = parser.respond(out);
+      if (error == HPE_PAUSED) llhttp_resume(&parser.llhttp);
+      fed.consumed = parser.closing ? bytes.size() : i + 1;
+      return fed;
+    }
+    ++parser.octets;
+    if (error == HPE_OK && parser.octets < http_limits::head_octets) continue;
+    Fed fed = parser.fail(out, error == HPE_OK ? 431 : parser.status_of(error));
     fed.consumed = bytes.size();
     return fed;
   }
-  if (error != HPE_PAUSED && error != HPE_PAUSED_UPGRADE) {
-    Fed fed = parser.fail(out, parser.status_of(error));
-    fed.consumed = bytes.size();
-    return fed;
-  }
-  const auto consumed = static_cast<std::size_t>(llhttp_get_error_pos(&parser.llhttp) - part.data());
-  Fed fed = parser.respond(out);
-  if (error == HPE_PAUSED) llhttp_resume(&parser.llhttp);
-  fed.consumed = parser.closing ? bytes.size() : consumed;
-  return fed;
+  return {.consumed = bytes.size()};
 }
 
 }  // namespace portcullis::metrics

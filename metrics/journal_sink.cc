@@ -53,12 +53,11 @@ int connect_syslog(const std::string& path) {
 // "<22>{json}" becomes what syslog(3) would send: "<22>Nov 21 17:45:03 portcullis[123]: {json}".
 std::string syslog_datagram(std::string_view line) {
   const std::size_t after_priority = line.find('>') + 1;
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::tm local{};
-  ::localtime_r(&now.tv_sec, &local);
-  char stamp[32];
-  static_cast<void>(std::strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", &local));
+  char stamp[32] = "";
+  if (::localtime_r(&now, &local) != nullptr)
+    static_cast<void>(std::strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", &local));
   return fmt::format("{}{} portcullis[{}]: {}", line.substr(0, after_priority), stamp, ::getpid(),
                      line.substr(after_priority));
 }

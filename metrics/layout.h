@@ -84,11 +84,15 @@ template <Metric M, std::size_t... I, typename... Labels>
 constexpr std::size_t series_offset(std::index_sequence<I...>, Labels... labels) {
   constexpr const Row& row = row_of(M);
   static_assert(sizeof...(Labels) == row.dim_count(), "one argument for each label");
-  std::size_t series = 0;
-  ((series = series * (is_configured(row.dims[I]) ? 0 : values_of(row.dims[I]).size()) +
-             label_index<row.dims[I]>(labels)),
-   ...);
-  return series * row.cells_per_series();
+  if constexpr (sizeof...(Labels) == 0) {
+    return 0;
+  } else {
+    std::size_t series = 0;
+    ((series = series * (is_configured(row.dims[I]) ? 0 : values_of(row.dims[I]).size()) +
+               label_index<row.dims[I]>(labels)),
+     ...);
+    return series * row.cells_per_series();
+  }
 }
 
 template <Metric M, typename... Labels>

@@ -1,5 +1,6 @@
 // Any bytes, at any cut: bounded output, progress, the same responses as uncut. The first octet seeds
 // the cuts.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>

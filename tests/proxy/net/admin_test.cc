@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <rapidjson/document.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 #include <fstream>
 #include <future>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 extern char** environ;
@@ -336,14 +336,12 @@ std::uint16_t free_port() {
 // The value of an instant query of one series; empty: not there (yet).
 std::string query(std::uint16_t prometheus, const std::string& expression) {
   const std::string body = body_of(get(prometheus, "/api/v1/query?query=" + expression));
-  rapidjson::Document document;
   // The body may come chunked: the JSON is the text between the outermost braces.
   const std::size_t begin = body.find('{'), end = body.rfind('}');
   if (begin == std::string::npos || end == std::string::npos) return "";
-  document.Parse(body.substr(begin, end + 1 - begin).c_str());
-  if (document.HasParseError() || !document.HasMember("data")) return "";
-  const auto& result = document["data"]["result"];
-  return result.Empty() ? "" : result[0]["value"][1].GetString();
+  const auto document = nlohmann::json::parse(body.substr(begin, end + 1 - begin), nullptr, false);
+  if (!document.contains("data") || document["data"]["result"].empty()) return "";
+  return document["data"]["result"][0]["value"][1].get<std::string>();
 }
 
 TEST_F(Admin, IsScrapedByPrometheus) {
