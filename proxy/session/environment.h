@@ -1,0 +1,56 @@
+// What a session may use besides its events: one immutable configuration snapshot and the worker's own
+// counters and journal. All outlive the session.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "metrics/journal.h"
+#include "metrics/shard.h"
+#include "policy/chain.h"
+#include "proxy/config/config.h"
+#include "smtp/body.h"
+#include "smtp/extensions.h"
+
+namespace portcullis::session {
+
+struct Environment {
+  const config::Config& config;
+  const policy::Chain& chain;
+  metrics::Journal& journal;
+  metrics::Shard& shard;
+  const std::vector<std::uint16_t>& rule_labels;  // by policy::Hit::rule, for the metrics
+  // Scratch space of the worker: events do not nest.
+  smtp::Slices& content;
+  smtp::Slices& staged;
+  smtp::Slices& framed;
+};
+
+// The listener a client came in by.
+struct ListenerFacts {
+  const config::Listener& settings;
+  const config::Upstream& upstream;
+  std::uint16_t index = 0;           // into Config::listeners
+  std::uint16_t label = 0;           // in the metrics
+  std::uint16_t upstream_index = 0;  // into Config::upstreams
+  bool starttls_available = false;   // a certificate is there
+  std::uint8_t mechanisms = 0;       // smtp::MechanismBit that the backends and the admin allow
+};
+
+// What the TLS handshake told.
+struct TlsFacts {
+  std::string version;  // "TLSv1.3"
+  std::string cipher;
+  std::string client_subject;     // of a verified client certificate
+  std::string certificate_login;  // login that certificate stands for, empty: none
+};
+
+// What the upstream of the listener could do when it was last asked.
+struct UpstreamOffer {
+  bool known = false;
+  smtp::Extensions extensions;
+};
+
+}  // namespace portcullis::session

@@ -1,0 +1,428 @@
+// Input, the ledger of owed replies, deadlines, and the end of a session.
+#include "proxy/session/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "smtp/limits.h"
+#include "smtp/line.h"
+
+namespace portcullis::session {
+
+namespace {
+
+constexpr std::int64_t auth_guard_ms = 60'000;  // the service has its own, shorter deadlines
+constexpr std::int64_t grace_ms = 60'000;       // before the minimum rate of a body counts
+
+std::int64_t seconds_ms(std::uint32_t seconds) { return std::int64_t{seconds} * 1000; }
+
+}  // namespace
+
+Session::Session(const Environment& environment, const ListenerFacts& listener,
+                 const policy::IpAddress& client, std::uint16_t client_port, std::string id,
+                 const UpstreamOffer& offer, Now now)
+    : env_(environment),
+      listener_(listener),
+      client_(client),
+      client_port_(client_port),
+      id_(std::move(id)),
+      offer_(offer),
+      started_ms_(now.mono_ms),
+      auth_without_tls_(environment.chain.permissions(client).may_auth_without_tls) {}
+
+Session::~Session() = default;
+
+policy::WallTime Session::wall_seconds(Now now) {
+  return std::chrono::time_point_cast<std::chrono::seconds>(now.wall);
+}
+
+std::string Session::transaction_id() const {
+  return transaction_ ? id_ + '.' + std::to_string(transaction_->number) : id_;
+}
+
+policy::ClientFacts Session::client_facts() const {
+  policy::ClientFacts facts;
+  facts.address = client_;
+  facts.listener = listener_.settings.name;
+  facts.listener_index = listener_.index;
+  facts.tls = tls_ != nullptr;
+  facts.account = account_.get();
+  facts.session_messages = messages_accepted_;
+  facts.session_recipients = session_recipients_;
+  return facts;
+}
+
+// --- events ---------------------------------------------------------------------------------------
+
+void Session::start(Now now, Effects& fx) {
+  arm(Deadline::greeting, now);
+  if (listener_.settings.tls == config::ListenerTls::implicit && !tls_used_) {
+    tls_used_ = true;
+    wait_ = Wait::tls;
+    fx.start_tls = true;
+    return;
+  }
+  greeted_ = true;
+  std::string text = env_.config.hostname + " ESMTP";
+  if (!listener_.settings.banner.empty()) text = env_.config.hostname + ' ' + listener_.settings.banner;
+  send_reply(metrics::ReplyVerb::greeting, {220, {}, std::move(text)}, fx);
+}
+
+void Session::client_bytes(std::string_view bytes, Now now, Effects& fx) {
+  if (finished_) return;
+  octets_in_ += bytes.size();
+  if (pending_.empty()) {
+    const std::string_view rest = consume(bytes, now, fx);
+    if (!finished_) pending_.assign(rest);
+  } else {
+    pending_.append(bytes);
+    resume(now, fx);
+  }
+  after_event(now, fx);
+}
+
+void Session::resume(Now now, Effects& fx) {
+  if (pending_.empty() || blocked() || finished_) return;
+  // Views of this input may go into the effects, so the effects keep it.
+  fx.kept_input.push_back(std::move(pending_));
+  pending_.clear();
+  const std::string_view rest = consume(fx.kept_input.back(), now, fx);
+  if (!finished_) pending_.assign(rest);
+}
+
+void Session::after_event(Now now, Effects& fx) {
+  if (!finished_ && !blocked() && !pending_.empty() && fx.kept_input.empty()) resume(now, fx);
+  if (finished_) return;
+  if (draining_ && !transaction_ && !blocked() && ledger_.empty()) {
+    bye(421, "4.3.2", "Service is closing, please connect again", metrics::CloseReason::drain, "", now, fx);
+    return;
+  }
+  // The client closed its side: what it had sent before has been carried out by now.
+  if (eof_ && wait_ == Wait::none && ledger_.empty()) close(metrics::CloseReason::client_lost, "", now, fx);
+}
+
+void Session::client_eof(Now now, Effects& fx) {
+  if (finished_) return;
+  eof_ = true;
+  after_event(now, fx);
+}
+
+void Session::client_lost(Now now, Effects& fx) {
+  if (finished_) return;
+  eof_ = lost_ = true;
+  pending_.clear();
+  // The whole message is with the upstream: its answer decides what happened, and the journal tells.
+  if (transaction_ && transaction_->upstream == UpstreamState::ended) return;
+  close(metrics::CloseReason::client_lost, "", now, fx);
+}
+
+void Session::tls_established(TlsFacts facts, Now now, Effects& fx) {
+  if (finished_) return;
+  tls_ = std::make_unique<TlsFacts>(std::move(facts));
+  wait_ = Wait::none;
+  // RFC 3207 4.2: everything learned before is forgotten.
+  pending_.clear();
+  helo_.clear();
+  extended_ = false;
+  if (!greeted_) {
+    start(now, fx);
+  } else {
+    arm(Deadline::command, now);
+  }
+  after_event(now, fx);
+}
+
+void Session::wake(Now now, Effects& fx) {
+  if (finished_ || wait_ != Wait::auth_delay) return;
+  wait_ = Wait::none;
+  auth_answer(now, fx);
+  after_event(now, fx);
+}
+
+void Session::drain(Now now, Effects& fx) {
+  if (finished_) return;
+  draining_ = true;
+  if (greeted_) after_event(now, fx);
+}
+
+void Session::timeout(Now now, Effects& fx) {
+  if (finished_) return;
+  const std::int64_t session_end =
+      started_ms_ + seconds_ms(listener_.settings.limits.session_timeout_seconds);
+  if (now.mono_ms >= session_end) {
+    bye(421, "4.4.2", "Session has lasted too long", metrics::CloseReason::timeout, "session", now, fx);
+    return;
+  }
+  // A client that may not send because the upstream does not take is not to blame.
+  const Deadline kind =
+      deadline_kind_ == Deadline::content && upstream_full_ ? Deadline::upstream : deadline_kind_;
+  switch (kind) {
+    case Deadline::upstream:
+    case Deadline::upstream_final: {
+      // The upstream is silent: its connection can not be used again, the client hears a clear 451.
+      if (link_ != nullptr) {
+        link_->fail(LinkFailure::timeout, "no reply in time");
+        fx.leave_upstream = Leave::abort;
+      } else {
+        fx.leave_upstream = Leave::cancel;
+      }
+      upstream_lost(LinkFailure::timeout, "no reply in time", now, fx);
+      return;
+    }
+    case Deadline::auth:
+      wait_ = Wait::none;
+      auth_outcome_ = std::make_unique<auth::Outcome>();
+      auth_outcome_->detail = "no answer in time";
+      auth_answer(now, fx);
+      after_event(now, fx);
+      return;
+    case Deadline::greeting:
+    case Deadline::command:
+    case Deadline::content:
+      bye(421, "4.4.2", "Timeout waiting for data from the client", metrics::CloseReason::timeout,
+          input_ == Input::command ? "command" : "content", now, fx);
+      return;
+  }
+}
+
+// --- input ----------------------------------------------------------------------------------------
+
+bool Session::blocked() const {
+  if (finished_ || wait_ != Wait::none) return true;
+  if (input_ != Input::data && input_ != Input::chunk) return false;
+  // Content waits for the 354 and for replies to chunks, so that what is held stays bounded.
+  return transaction_ && !transaction_->refusal &&
+         ((transaction_->upstream == UpstreamState::await_354) ||
+          (transaction_->content && transaction_->content->chunks_outstanding >= 16));
+}
+
+bool Session::wants_client_bytes() const {
+  if (finished_ || eof_ || wait_ == Wait::tls || upstream_full_) return false;
+  if (pending_.size() >= smtp::limits::pending_input_octets) return false;
+  return input_ == Input::command || input_ == Input::sasl || !blocked();
+}
+
+std::string_view Session::consume(std::string_view bytes, Now now, Effects& fx) {
+  while (!bytes.empty() && !blocked()) {
+    std::size_t taken = 0;
+    switch (input_) {
+      case Input::command:
+      case Input::sasl:
+        taken = consume_line(bytes, now, fx);
+        break;
+      case Input::data:
+        taken = consume_data(bytes, now, fx);
+        break;
+      case Input::chunk:
+        taken = consume_chunk(bytes, now, fx);
+        break;
+      case Input::discard_chunk:
+        taken = discard_chunk(bytes, now, fx);
+        break;
+    }
+    if (taken == 0) break;
+    bytes.remove_prefix(taken);
+  }
+  return bytes;
+}
+
+std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) {
+  const bool sasl = input_ == Input::sasl;
+  const smtp::LineResult line =
+      smtp::next_line(bytes, sasl ? smtp::limits::auth_line_octets : smtp::limits::command_line_octets);
+  if (line.status == smtp::LineStatus::need_more) return 0;
+  if (line.status != smtp::LineStatus::line) {
+    line_fault(static_cast<int>(line.status), now, fx);
+    return line.consumed;
+  }
+  if (sasl) {
+    sasl_line(line.text, now, fx);
+    return line.consumed;
+  }
+  // Only RCPTs may be on their way to the upstream together; every other command sees all replies
+  // before it settled (RFC 2920 3.2 lets a server do that).
+  if (!ledger_.empty()) {
+    if (smtp::parse_command(line.text).verb != smtp::Verb::rcpt) return 0;
+    if (ledger_.size() >= smtp::limits::pipelined_commands) return 0;
+  }
+  // RFC 3207: whatever is in the buffer behind STARTTLS came in the clear and is never executed.
+  if (bytes.size() > line.consumed && smtp::parse_command(line.text).verb == smtp::Verb::starttls) {
+    violation(metrics::Violation::starttls_injection);
+    bye(554, "5.5.1", "Commands must not follow STARTTLS in the clear", metrics::CloseReason::policy,
+        "starttls_injection", now, fx);
+    return line.consumed;
+  }
+  ++commands_;
+  arm(Deadline::command, now);
+  command(line.text, now, fx);
+  return line.consumed;
+}
+
+void Session::line_fault(int status, Now now, Effects& fx) {
+  switch (static_cast<smtp::LineStatus>(status)) {
+    case smtp::LineStatus::bare_lf:
+      violation(metrics::Violation::bare_lf);
+      bye(554, "5.5.2", "Lines must end with CRLF, not with a bare LF", metrics::CloseReason::policy,
+          "bare_lf", now, fx);
+      return;
+    case smtp::LineStatus::bare_cr:
+      violation(metrics::Violation::bare_cr);
+      bye(554, "5.5.2", "Lines must end with CRLF, not with a bare CR", metrics::CloseReason::policy,
+          "bare_cr", now, fx);
+      return;
+    case smtp::LineStatus::nul:
+      violation(metrics::Violation::nul);
+      bye(554, "5.5.2", "NUL is not allowed in commands", metrics::CloseReason::policy, "nul", now, fx);
+      return;
+    default:
+      violation(metrics::Violation::line_too_long);
+      bye(500, "5.5.6", "Line too long", metrics::CloseReason::policy, "line_too_long", now, fx);
+      return;
+  }
+}
+
+// --- replies --------------------------------------------------------------------------------------
+
+void Session::send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx) {
+  const std::size_t before = fx.client.owned().size();
+  smtp::append_wire(fx.client.owned(), reply);
+  fx.client.appended(before);
+  octets_out_ += fx.client.owned().size() - before;
+  env_.shard.add<metrics::Metric::replies>(listener_.label, to.verb, metrics::code_index(reply.code));
+}
+
+void Session::answer(ReplyTo to, smtp::Reply reply, Effects& fx) {
+  if (ledger_.empty()) {
+    send_reply(to, reply, fx);
+  } else {
+    ledger_.push_back({to, true, 0, std::move(reply)});
+  }
+}
+
+void Session::flush_ledger(Effects& fx) {
+  std::size_t sent = 0;
+  while (sent < ledger_.size() && ledger_[sent].settled) {
+    send_reply(ledger_[sent].to, ledger_[sent].reply, fx);
+    ++sent;
+  }
+  ledger_.erase(ledger_.begin(), ledger_.begin() + static_cast<std::ptrdiff_t>(sent));
+}
+
+void Session::say(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
+                  Effects& fx) {
+  answer(to, {code, std::string(enhanced), std::string(text)}, fx);
+}
+
+smtp::Reply Session::signed_refusal(smtp::Reply reply, std::string_view rule) const {
+  // One id everywhere: the user reads it to the postmaster, who finds it in the journal.
+  reply.text += " (";
+  if (!rule.empty()) {
+    reply.text += "rule ";
+    reply.text += rule;
+    reply.text += ", ";
+  }
+  reply.text += "id ";
+  reply.text += transaction_id();
+  reply.text += ')';
+  return reply;
+}
+
+smtp::Reply Session::refusal(std::uint16_t code, std::string_view enhanced, std::string_view text,
+                             std::string_view rule) const {
+  return signed_refusal({code, std::string(enhanced), std::string(text)}, rule);
+}
+
+void Session::refuse(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
+                     Effects& fx) {
+  ++errors_;
+  answer(to, refusal(code, enhanced, text), fx);
+}
+
+void Session::refuse_by_rule(ReplyTo to, const policy::Verdict& verdict, Effects& fx) {
+  ++errors_;
+  answer(to, signed_refusal(verdict.reply, env_.chain.rule_names()[verdict.rule]), fx);
+}
+
+void Session::violation(metrics::Violation type) {
+  env_.shard.add<metrics::Metric::protocol_violations>(type);
+}
+
+// --- deadlines ------------------------------------------------------------------------------------
+
+void Session::arm(Deadline kind, Now now) {
+  const config::ListenerLimits& limits = listener_.settings.limits;
+  const config::Upstream& upstream = listener_.upstream;
+  deadline_kind_ = kind;
+  std::int64_t span = 0;
+  switch (kind) {
+    case Deadline::greeting:
+      span = seconds_ms(limits.greeting_timeout_seconds);
+      break;
+    case Deadline::command:
+      span = seconds_ms(limits.command_timeout_seconds);
+      break;
+    case Deadline::content:
+      span = seconds_ms(limits.data_timeout_seconds);
+      break;
+    case Deadline::auth:
+      span = auth_guard_ms;
+      break;
+    case Deadline::upstream:
+      span = seconds_ms(std::max(upstream.command_timeout_seconds,
+                                 upstream.waiting_seconds + upstream.connect_timeout_seconds));
+      break;
+    case Deadline::upstream_final:
+      span = seconds_ms(upstream.end_of_data_timeout_seconds);
+      break;
+  }
+  deadline_ms_ = now.mono_ms + span;
+  const std::int64_t session_end = started_ms_ + seconds_ms(limits.session_timeout_seconds);
+  // The upstream's answer to a whole message is waited for even past the session's end: cutting it
+  // off would risk a duplicate.
+  if (kind != Deadline::upstream_final) deadline_ms_ = std::min(deadline_ms_, session_end);
+  if (kind == Deadline::content && transaction_ && transaction_->content) {
+    // A minimum rate, averaged over the body: idle timeouts alone let a client dribble for ever.
+    const std::uint64_t rate = std::max<std::uint32_t>(1, limits.minimum_bytes_per_second);
+    const auto earned = static_cast<std::int64_t>(
+        (transaction_->content->octets + transaction_->content->swallowed) * 1000 / rate);
+    deadline_ms_ = std::min(deadline_ms_, transaction_->content_started_ms + grace_ms + earned);
+  }
+}
+
+// --- the end --------------------------------------------------------------------------------------
+
+void Session::bye(std::uint16_t code, std::string_view enhanced, std::string_view text,
+                  metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx) {
+  if (finished_) return;
+  // What is still owed can not be answered in time any more: in its place comes the same farewell, so
+  // that no command goes without its one reply.
+  const smtp::Reply farewell = reason == metrics::CloseReason::quit
+                                   ? smtp::Reply{code, std::string(enhanced), std::string(text)}
+                                   : refusal(code, enhanced, text);
+  const bool owed = !ledger_.empty();
+  for (Owed& entry : ledger_) {
+    if (!entry.settled) {
+      entry.settled = true;
+      entry.reply = farewell;
+    }
+  }
+  flush_ledger(fx);
+  if (!owed) send_reply(metrics::ReplyVerb::unasked, farewell, fx);
+  close(reason, detail, now, fx);
+}
+
+void Session::close(metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx) {
+  if (finished_) return;
+  if (transaction_) {
+    leave_upstream(fx);
+    end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
+  }
+  finished_ = true;
+  lingers_ = reason != metrics::CloseReason::quit && reason != metrics::CloseReason::client_lost;
+  fx.close_client = true;
+  pending_.clear();
+  sasl_.reset();
+  write_session(reason, detail, now);
+}
+
+}  // namespace portcullis::session

@@ -1,0 +1,219 @@
+// The conversation with one client: events in, effects out (docs/architecture.md, "Session").
+//
+// Promises: every command gets exactly one reply, in order (the ledger of owed replies); a message is
+// acknowledged only with the upstream's own acknowledgement; a refused message is never completed
+// upstream; nothing depends on how the bytes were cut. Pure: no I/O, no clock.
+// The caller carries out `Effects` after each event and clears them; it calls timeout() when
+// deadline_ms() has passed, and no event but upstream ones after finished().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policy/facts.h"
+#include "proxy/session/effects.h"
+#include "proxy/session/environment.h"
+#include "proxy/session/transaction.h"
+#include "proxy/session/upstream_link.h"
+#include "smtp/command.h"
+#include "smtp/sasl.h"
+
+namespace portcullis::session {
+
+// What a reply answers, for the metrics.
+struct ReplyTo {
+  constexpr ReplyTo(smtp::Verb command)  // NOLINT: implicit on purpose
+      : verb{static_cast<std::uint8_t>(command)} {}
+  constexpr ReplyTo(metrics::ReplyVerb other) : verb(other) {}  // NOLINT
+  metrics::ReplyVerb verb;
+};
+
+class Session {
+ public:
+  Session(const Environment& environment, const ListenerFacts& listener, const policy::IpAddress& client,
+          std::uint16_t client_port, std::string id, const UpstreamOffer& offer, Now now);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void start(Now now, Effects& effects);  // after accept; with implicit TLS asks for the handshake
+  void client_bytes(std::string_view bytes, Now now, Effects& effects);
+  void client_eof(Now now, Effects& effects);   // the client will send no more
+  void client_lost(Now now, Effects& effects);  // the connection is gone
+  void tls_established(TlsFacts facts, Now now, Effects& effects);
+  void auth_done(auth::Outcome outcome, Now now, Effects& effects);
+  void wake(Now now, Effects& effects);
+  // `link` is ready and belongs to this session until it is released, aborted or lost.
+  void upstream_ready(UpstreamLink& link, Now now, Effects& effects);
+  void upstream_answer(Expect what, const smtp::Reply& reply, Now now, Effects& effects);
+  void upstream_lost(LinkFailure failure, const std::string& text, Now now, Effects& effects);
+  void timeout(Now now, Effects& effects);
+  void drain(Now now, Effects& effects);  // 421 as soon as no transaction is open
+
+  // Whether the driver should read from the client now (back-pressure, law 4).
+  bool wants_client_bytes() const;
+  // The driver holds many bytes that the upstream does not take (or no longer does).
+  void upstream_full(bool full) { upstream_full_ = full; }
+  std::int64_t deadline_ms() const { return deadline_ms_; }
+  bool finished() const { return finished_; }
+  const std::string& id() const { return id_; }
+  std::string xclient() const;  // attribute list for a connection bound to this client
+  // Whether the client may still have something to say that must be read, so that it hears our last reply.
+  bool lingers() const { return lingers_; }
+  bool in_transaction() const { return transaction_ != nullptr; }
+  bool authenticated() const { return account_ != nullptr; }
+
+ private:
+  enum class Input : std::uint8_t { command, sasl, data, chunk, discard_chunk };
+  enum class Wait : std::uint8_t { none, tls, auth, auth_delay, upstream_reply };
+  enum class Deadline : std::uint8_t { greeting, command, content, auth, upstream, upstream_final };
+
+  // A reply owed to the client, in the order of its commands.
+  struct Owed {
+    ReplyTo to;
+    bool settled;
+    std::size_t recipient;  // index into Transaction::recipients, for RCPT not settled
+    smtp::Reply reply;
+  };
+
+  // --- session.cc: input, ledger, deadlines, end
+  std::string_view consume(std::string_view bytes, Now now, Effects& fx);
+  std::size_t consume_line(std::string_view bytes, Now now, Effects& fx);
+  void resume(Now now, Effects& fx);
+  void after_event(Now now, Effects& fx);
+  bool blocked() const;
+  void answer(ReplyTo to, smtp::Reply reply, Effects& fx);
+  void say(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text, Effects& fx);
+  void refuse(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text, Effects& fx);
+  void refuse_by_rule(ReplyTo to, const policy::Verdict& verdict, Effects& fx);
+  smtp::Reply refusal(std::uint16_t code, std::string_view enhanced, std::string_view text,
+                      std::string_view rule = {}) const;
+  smtp::Reply signed_refusal(smtp::Reply reply, std::string_view rule = {}) const;
+  void flush_ledger(Effects& fx);
+  void send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx);
+  void close(metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
+  void bye(std::uint16_t code, std::string_view enhanced, std::string_view text, metrics::CloseReason reason,
+           std::string_view detail, Now now, Effects& fx);
+  void arm(Deadline kind, Now now);
+  void violation(metrics::Violation type);
+  void line_fault(int status, Now now, Effects& fx);
+  std::string transaction_id() const;
+  policy::ClientFacts client_facts() const;
+  static policy::WallTime wall_seconds(Now now);
+
+  // --- session_commands.cc: the verb table and the short verbs
+  void command(std::string_view line, Now now, Effects& fx);
+  void ehlo(std::string_view argument, bool extended, Now now, Effects& fx);
+  void starttls(std::string_view argument, Now now, Effects& fx);
+  void rset(std::string_view argument, Now now, Effects& fx);
+  void quit(std::string_view argument, Now now, Effects& fx);
+  smtp::Extensions offered() const;
+  std::uint8_t mechanisms_now() const;
+
+  // --- session_auth.cc
+  void auth(std::string_view argument, Now now, Effects& fx);
+  void sasl_line(std::string_view line, Now now, Effects& fx);
+  void sasl_step(std::optional<std::string_view> response, Now now, Effects& fx);
+  void sasl_credentials(Now now, Effects& fx);
+  void external(const smtp::Credentials& credentials, Now now, Effects& fx);
+  void count_auth(std::optional<smtp::Mechanism> mechanism, metrics::AuthResult result);
+  void auth_answer(Now now, Effects& fx);
+
+  // --- session_envelope.cc
+  void mail(std::string_view argument, Now now, Effects& fx);
+  void rcpt(std::string_view argument, Now now, Effects& fx);
+  bool mail_allowed(Now now, Effects& fx);
+  void refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule, Effects& fx);
+  void send_rcpt(std::size_t index, Effects& fx);
+  void send_envelope(Effects& fx);
+  void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
+  void mail_answered(const smtp::Reply& reply);
+  void settle_recipient(Owed& owed, smtp::Reply reply);
+  void settle_all_recipients(const smtp::Reply& reply, Effects& fx);
+  smtp::Reply relayed(const smtp::Reply& reply) const;
+
+  // --- session_content.cc: from the client
+  void data(std::string_view argument, Now now, Effects& fx);
+  void bdat(std::string_view argument, Now now, Effects& fx);
+  bool begin_content(bool bdat, smtp::Verb verb, Now now, Effects& fx);
+  std::size_t consume_data(std::string_view bytes, Now now, Effects& fx);
+  std::size_t consume_chunk(std::string_view bytes, Now now, Effects& fx);
+  void chunk_complete(Now now, Effects& fx);
+  std::size_t discard_chunk(std::string_view bytes, Now now, Effects& fx);
+  void take_content(smtp::Slices& slices, Now now, Effects& fx);
+  void header_complete(Now now, Effects& fx);
+  void content_fault(smtp::BodyFault fault, Now now, Effects& fx);
+  void content_complete(Now now, Effects& fx);
+  void refuse_message(smtp::Reply reply, std::string_view rule, Effects& fx);
+  bool passed(const policy::Verdict& verdict, Effects& fx);
+  policy::TransactionFacts transaction_facts() const;
+
+  // --- session_forward.cc: to the upstream
+  void begin_message(Now now, Effects& fx);
+  void push_content(bool last, Effects& fx);
+  void push_chunk(bool last, Effects& fx);
+  void push_data(bool last, Effects& fx);
+  void end_message(Now now, Effects& fx);
+  void data_answered(const smtp::Reply& reply, Now now, Effects& fx);
+  void message_answered(const smtp::Reply& reply, Now now, Effects& fx);
+  void leave_upstream(Effects& fx);  // RSET and release, or abort: whatever the state asks for
+  void final_reply(smtp::Reply reply, metrics::MessageResult result, Now now, Effects& fx);
+
+  // --- session_records.cc
+  void end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects& fx);
+  void note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule);
+  void note_hits(const policy::Verdict& verdict);
+  void write_session(metrics::CloseReason reason, std::string_view detail, Now now);
+  metrics::PeerRecord peer_record() const;
+
+  const Environment& env_;
+  const ListenerFacts& listener_;
+  const policy::IpAddress client_;
+  const std::uint16_t client_port_;
+  const std::string id_;
+  const UpstreamOffer offer_;
+  std::int64_t started_ms_;
+  std::int64_t deadline_ms_ = 0;
+  std::int64_t content_deadline_start_ms_ = 0;
+  Deadline deadline_kind_ = Deadline::greeting;
+  Input input_ = Input::command;
+  Wait wait_ = Wait::none;
+  bool finished_ = false;
+  bool lingers_ = false;
+  bool greeted_ = false;   // banner sent
+  bool extended_ = false;  // EHLO, not HELO
+  bool eof_ = false;
+  bool lost_ = false;  // nobody is there to hear replies
+  bool draining_ = false;
+  bool upstream_full_ = false;
+  bool auth_without_tls_ = false;  // the client's network may
+  bool tls_used_ = false;
+  std::string helo_;
+  std::unique_ptr<TlsFacts> tls_;
+  std::unique_ptr<policy::Account> account_;
+  std::string mechanism_;
+  std::string attempted_login_;
+  std::unique_ptr<smtp::SaslExchange> sasl_;
+  std::unique_ptr<auth::Outcome> auth_outcome_;
+  std::unique_ptr<Transaction> transaction_;
+  UpstreamLink* link_ = nullptr;
+  std::string pending_;  // bytes not decided yet
+  std::vector<Owed> ledger_;
+  std::uint64_t discard_left_ = 0;  // of a chunk that belongs to no message
+  smtp::Reply discard_reply_;
+  std::uint64_t octets_in_ = 0;
+  std::uint64_t octets_out_ = 0;
+  std::uint32_t commands_ = 0;
+  std::uint32_t commands_without_mail_ = 0;
+  std::uint32_t errors_ = 0;
+  std::uint32_t auth_failures_ = 0;
+  std::uint32_t transactions_ = 0;
+  std::uint32_t messages_accepted_ = 0;
+  std::uint64_t session_recipients_ = 0;
+};
+
+}  // namespace portcullis::session

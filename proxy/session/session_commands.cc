@@ -1,0 +1,199 @@
+// The verb table (RFC 5321 4.1.4 is good to read beside it) and the short verbs.
+#include <array>
+
+#include "proxy/session/session.h"
+#include "smtp/limits.h"
+
+namespace portcullis::session {
+
+namespace {
+
+enum class Greeted : std::uint8_t { any, needed };  // EHLO or HELO before?
+enum class Inside : std::uint8_t { any, outside };  // allowed inside a transaction?
+
+struct Row {
+  Greeted greeted;
+  Inside transaction;
+  bool counts_as_idle;  // does not bring mail nearer: counted against commands_without_mail
+};
+
+// One row a verb, in the order of smtp::Verb.
+constexpr std::array<Row, smtp::verb_count> table = {{
+    {Greeted::any, Inside::any, true},         // EHLO
+    {Greeted::any, Inside::any, true},         // HELO
+    {Greeted::needed, Inside::outside, true},  // STARTTLS
+    {Greeted::needed, Inside::outside, true},  // AUTH
+    {Greeted::needed, Inside::outside, true},  // MAIL
+    {Greeted::needed, Inside::any, false},     // RCPT
+    {Greeted::needed, Inside::any, false},     // DATA
+    {Greeted::any, Inside::any, false},        // BDAT
+    {Greeted::any, Inside::any, true},         // RSET
+    {Greeted::any, Inside::any, true},         // NOOP
+    {Greeted::any, Inside::any, true},         // VRFY
+    {Greeted::any, Inside::any, true},         // EXPN
+    {Greeted::any, Inside::any, true},         // HELP
+    {Greeted::any, Inside::any, false},        // QUIT
+    {Greeted::any, Inside::any, true},         // XCLIENT
+    {Greeted::any, Inside::any, true},         // XFORWARD
+    {Greeted::any, Inside::any, true},         // HTTP
+    {Greeted::any, Inside::any, true},         // unknown
+}};
+
+}  // namespace
+
+void Session::command(std::string_view line, Now now, Effects& fx) {
+  const smtp::Command parsed = smtp::parse_command(line);
+  const smtp::Verb verb = parsed.verb;
+  const Row& row = table[static_cast<std::size_t>(verb)];
+  env_.shard.add<metrics::Metric::commands>(listener_.label, verb);
+  if (row.counts_as_idle && ++commands_without_mail_ > listener_.settings.limits.commands_without_mail) {
+    return bye(421, "4.7.0", "Too many commands without mail", metrics::CloseReason::policy, "idle_commands",
+               now, fx);
+  }
+  if (row.greeted == Greeted::needed && helo_.empty()) {
+    violation(metrics::Violation::bad_sequence);
+    refuse(verb, 503, "5.5.1", "Send EHLO or HELO first", fx);
+  } else if (row.transaction == Inside::outside && transaction_) {
+    violation(metrics::Violation::bad_sequence);
+    refuse(verb, 503, "5.5.1", "Not inside a mail transaction", fx);
+  } else {
+    switch (verb) {
+      case smtp::Verb::ehlo:
+        ehlo(parsed.argument, true, now, fx);
+        break;
+      case smtp::Verb::helo:
+        ehlo(parsed.argument, false, now, fx);
+        break;
+      case smtp::Verb::starttls:
+        starttls(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::auth:
+        auth(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::mail:
+        mail(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::rcpt:
+        rcpt(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::data:
+        data(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::bdat:
+        bdat(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::rset:
+        rset(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::quit:
+        quit(parsed.argument, now, fx);
+        break;
+      case smtp::Verb::noop:
+        say(verb, 250, "2.0.0", "Ok", fx);
+        break;
+      case smtp::Verb::help:
+        say(verb, 214, "2.0.0", "See RFC 5321; ask the postmaster of this host", fx);
+        break;
+      case smtp::Verb::vrfy:
+        say(verb, 252, "2.5.2", "Send mail to find out", fx);
+        break;
+      case smtp::Verb::expn:
+        refuse(verb, 502, "5.5.1", "EXPN is not offered", fx);
+        break;
+      case smtp::Verb::xclient:
+      case smtp::Verb::xforward:
+        refuse(verb, 550, "5.7.0", "Not authorized", fx);
+        break;
+      case smtp::Verb::http:
+        // A browser or a proxy was made to talk to us: nothing of this is mail.
+        violation(metrics::Violation::http_probe);
+        return bye(554, "5.7.0", "This is an SMTP server", metrics::CloseReason::policy, "http_probe", now,
+                   fx);
+      case smtp::Verb::unknown:
+        refuse(verb, 500, "5.5.1", "Command not recognized", fx);
+        break;
+    }
+  }
+  if (errors_ > listener_.settings.limits.errors && !finished_) {
+    bye(421, "4.7.0", "Too many errors", metrics::CloseReason::policy, "errors", now, fx);
+  }
+}
+
+std::uint8_t Session::mechanisms_now() const {
+  if (listener_.settings.auth == config::AuthMode::off) return 0;
+  const bool secure = tls_ != nullptr || auth_without_tls_;
+  if (!secure) return 0;
+  std::uint8_t bits = listener_.mechanisms;
+  if (!tls_ || tls_->certificate_login.empty()) bits &= static_cast<std::uint8_t>(~smtp::mech_external);
+  return bits;
+}
+
+smtp::Extensions Session::offered() const {
+  smtp::Extensions offer;
+  offer.esmtp = true;
+  offer.pipelining = true;
+  offer.enhanced_status_codes = true;
+  offer.chunking = true;
+  offer.eight_bit_mime = offer_.extensions.eight_bit_mime || listener_.upstream.assume_eight_bit;
+  offer.smtputf8 = offer_.extensions.smtputf8 && offer.eight_bit_mime;
+  offer.dsn = offer_.extensions.dsn;
+  std::uint64_t size = listener_.settings.limits.message_octets;
+  const std::uint64_t behind = offer_.extensions.size.value_or(0);
+  if (behind > smtp::limits::added_header_octets) {
+    size = std::min(size, behind - smtp::limits::added_header_octets);
+  }
+  offer.size = size;
+  offer.starttls =
+      listener_.starttls_available && listener_.settings.tls == config::ListenerTls::starttls && !tls_;
+  offer.auth = mechanisms_now();
+  return offer;
+}
+
+void Session::ehlo(std::string_view argument, bool extended, Now now, Effects& fx) {
+  const smtp::Verb verb = extended ? smtp::Verb::ehlo : smtp::Verb::helo;
+  if (!smtp::is_valid_helo(argument)) {
+    return refuse(verb, 501, "5.5.4", "A domain name or address literal is needed", fx);
+  }
+  // RFC 5321 4.1.4: a repeated EHLO resets like RSET.
+  if (transaction_) {
+    leave_upstream(fx);
+    end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
+  }
+  helo_ = argument;
+  extended_ = extended;
+  if (!extended) return say(verb, 250, {}, env_.config.hostname, fx);
+  answer(verb, smtp::render_ehlo(offered(), env_.config.hostname + " greets " + helo_), fx);
+}
+
+void Session::starttls(std::string_view argument, Now, Effects& fx) {
+  const smtp::Verb verb = smtp::Verb::starttls;
+  if (!argument.empty()) return refuse(verb, 501, "5.5.4", "STARTTLS takes no parameter", fx);
+  if (tls_) return refuse(verb, 503, "5.5.1", "TLS is already active", fx);
+  if (listener_.settings.tls != config::ListenerTls::starttls) {
+    return refuse(verb, 502, "5.5.1", "STARTTLS is not offered", fx);
+  }
+  if (!listener_.starttls_available) {
+    return refuse(verb, 454, "4.7.0", "TLS is not available at the moment", fx);
+  }
+  say(verb, 220, "2.0.0", "Ready to start TLS", fx);
+  wait_ = Wait::tls;
+  // Whoever was authenticated in the clear is not any more; nothing said before counts.
+  account_.reset();
+  mechanism_.clear();
+  fx.start_tls = true;
+}
+
+void Session::rset(std::string_view argument, Now now, Effects& fx) {
+  if (!argument.empty()) return refuse(smtp::Verb::rset, 501, "5.5.4", "RSET takes no parameter", fx);
+  if (transaction_) {
+    leave_upstream(fx);
+    end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
+  }
+  say(smtp::Verb::rset, 250, "2.0.0", "Ok", fx);
+}
+
+void Session::quit(std::string_view, Now now, Effects& fx) {
+  bye(221, "2.0.0", env_.config.hostname + " closing connection", metrics::CloseReason::quit, "", now, fx);
+}
+
+}  // namespace portcullis::session

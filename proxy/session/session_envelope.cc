@@ -1,0 +1,314 @@
+// MAIL and RCPT: parsed, judged, sent on, and the upstream's answers mapped back in order.
+#include <algorithm>
+#include <utility>
+
+#include "proxy/session/session.h"
+#include "proxy/session/upstream_commands.h"
+#include "smtp/limits.h"
+
+namespace portcullis::session {
+
+namespace {
+
+smtp::Reply path_fault(smtp::PathError error, bool reverse) {
+  switch (error) {
+    case smtp::PathError::utf8_not_allowed:
+      return {553, "5.6.7", "Address has non-ASCII characters but SMTPUTF8 was not requested"};
+    case smtp::PathError::too_long:
+      return {501, reverse ? "5.1.7" : "5.1.3", "Address is too long"};
+    case smtp::PathError::syntax:
+      break;
+  }
+  return {501, reverse ? "5.1.7" : "5.1.3",
+          reverse ? "Bad sender address syntax" : "Bad recipient address syntax"};
+}
+
+}  // namespace
+
+policy::TransactionFacts Session::transaction_facts() const {
+  return {&transaction_->reverse_path, &transaction_->mail, transaction_->recipients};
+}
+
+bool Session::mail_allowed(Now, Effects& fx) {
+  if (listener_.settings.auth != config::AuthMode::required || account_) return true;
+  const bool tls_first = !tls_ && !auth_without_tls_;
+  refuse(smtp::Verb::mail, 530, "5.7.0",
+         tls_first ? "Send STARTTLS and AUTH first" : "Authentication required", fx);
+  return false;
+}
+
+void Session::mail(std::string_view argument, Now now, Effects& fx) {
+  const smtp::Verb verb = smtp::Verb::mail;
+  if (!mail_allowed(now, fx)) return;
+  const smtp::Extensions offer = offered();
+  const bool utf8 = offer.smtputf8 && smtp::has_smtputf8_parameter(argument);
+  auto parsed = smtp::parse_mail_argument(argument, utf8);
+  if (!parsed) {
+    const smtp::Reply fault = path_fault(parsed.error(), true);
+    return refuse(verb, fault.code, fault.enhanced, fault.text, fx);
+  }
+  auto parameters = smtp::parse_mail_parameters(parsed->parameters, offer);
+  if (!parameters) {
+    return refuse(verb, parameters.error().code, parameters.error().enhanced, parameters.error().text, fx);
+  }
+  if (parameters->size_octets.value_or(0) > *offer.size) {
+    return refuse(verb, 552, "5.3.4", "Message is larger than this server accepts", fx);
+  }
+  transaction_ = std::make_unique<Transaction>();
+  transaction_->number = ++transactions_;
+  transaction_->started_ms = now.mono_ms;
+  transaction_->reverse_path = std::move(parsed->path);
+  transaction_->mail = std::move(*parameters);
+  const policy::Verdict verdict = env_.chain.mail(client_facts(), transaction_facts(), wall_seconds(now));
+  note_hits(verdict);
+  if (verdict.action != policy::Action::accept) {
+    transaction_->rule = env_.chain.rule_names()[verdict.rule];
+    ++errors_;
+    const smtp::Reply reply = signed_refusal(verdict.reply, transaction_->rule);
+    answer(verb, reply, fx);
+    end_transaction(reply.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred,
+                    &reply, now, fx);
+    return;
+  }
+  say(verb, 250, "2.1.0", "Ok", fx);
+}
+
+void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
+  const smtp::Verb verb = smtp::Verb::rcpt;
+  if (!transaction_ || transaction_->content) {
+    violation(metrics::Violation::bad_sequence);
+    return refuse(verb, 503, "5.5.1", "Send MAIL first", fx);
+  }
+  Transaction& t = *transaction_;
+  const auto parsed = smtp::parse_rcpt_argument(argument, t.mail.smtputf8);
+  if (!parsed) {
+    const smtp::Reply fault = path_fault(parsed.error(), false);
+    return refuse(verb, fault.code, fault.enhanced, fault.text, fx);
+  }
+  auto parameters = smtp::parse_rcpt_parameters(parsed->parameters, offered());
+  const std::string recipient = smtp::to_string(parsed->path.mailbox);
+  if (!parameters) return refuse_recipient(recipient, signed_refusal(parameters.error()), {}, fx);
+  if (t.recipients.size() >= listener_.settings.limits.recipients) {
+    return refuse_recipient(recipient, refusal(452, "4.5.3", "Too many recipients for one message"), {}, fx);
+  }
+  const policy::Verdict verdict =
+      env_.chain.rcpt(client_facts(), transaction_facts(), parsed->path, wall_seconds(now), t.charges);
+  note_hits(verdict);
+  if (verdict.action != policy::Action::accept) {
+    const std::string& rule = env_.chain.rule_names()[verdict.rule];
+    return refuse_recipient(recipient, signed_refusal(verdict.reply, rule), rule, fx);
+  }
+  if (t.upstream_refusal) return refuse_recipient(recipient, *t.upstream_refusal, {}, fx);
+  t.recipients.push_back(parsed->path);
+  t.recipient_parameters.push_back(std::move(*parameters));
+  ledger_.push_back({verb, false, t.recipients.size() - 1, {}});
+  if (t.upstream == UpstreamState::none) {
+    t.upstream = UpstreamState::acquiring;
+    fx.acquire_upstream = true;
+    arm(Deadline::upstream, now);
+  } else if (t.upstream == UpstreamState::envelope) {
+    send_rcpt(t.recipients.size() - 1, fx);
+    arm(Deadline::upstream, now);
+  }
+}
+
+void Session::refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule,
+                               Effects& fx) {
+  ++errors_;
+  ++transaction_->refused;
+  note_recipient(recipient, reply, rule);
+  answer(smtp::Verb::rcpt, std::move(reply), fx);
+}
+
+// --- to the upstream ------------------------------------------------------------------------------
+
+void Session::upstream_ready(UpstreamLink& link, Now now, Effects& fx) {
+  if (finished_ || !transaction_ || transaction_->upstream != UpstreamState::acquiring) {
+    fx.leave_upstream = Leave::release;
+    return;
+  }
+  Transaction& t = *transaction_;
+  link_ = &link;
+  t.upstream = UpstreamState::envelope;
+  t.upstream_name = link.name();
+  if (t.mail.smtputf8 && !link.extensions().smtputf8) {
+    // Offered on the word of an earlier probe; this server can not, and nobody may downgrade.
+    leave_upstream(fx);
+    t.upstream_refusal = refusal(550, "5.6.7", "The mail server behind does not support SMTPUTF8");
+    settle_all_recipients(*t.upstream_refusal, fx);
+    arm(Deadline::command, now);
+  } else {
+    send_envelope(fx);
+    arm(Deadline::upstream, now);
+  }
+  after_event(now, fx);
+}
+
+void Session::send_envelope(Effects& fx) {
+  const Transaction& t = *transaction_;
+  const config::Upstream& upstream = listener_.upstream;
+  fx.check_upstream_silent = link_->outstanding() == 0;
+  std::string wire;
+  if (upstream.client_identity == config::ClientIdentity::xforward) {
+    const std::string id = transaction_id();
+    const std::string literal = policy::to_literal(client_);
+    const std::size_t lines = append_xforward(wire, {literal, client_port_, helo_, extended_, {}, id},
+                                              link_->extensions().xforward);
+    std::string_view rest = wire;
+    for (std::size_t i = 0; i < lines; ++i) {
+      const std::size_t end = rest.find('\n') + 1;
+      link_->command(rest.substr(0, end), Expect::xforward, fx.upstream);
+      rest.remove_prefix(end);
+    }
+    wire.clear();
+  }
+  // RFC 4954 section 5: AUTH= only toward servers trusted for it; "<>" says "not known".
+  std::string_view auth;
+  if (upstream.trusted_for_auth) auth = account_ ? std::string_view(account_->login) : std::string_view("<>");
+  append_mail(wire, t.reverse_path, t.mail, link_->extensions(), smtp::limits::added_header_octets, auth);
+  link_->command(wire, Expect::mail, fx.upstream);
+  for (const Owed& owed : ledger_) {
+    if (!owed.settled) send_rcpt(owed.recipient, fx);
+  }
+}
+
+std::string Session::xclient() const {
+  const std::string literal = policy::to_literal(client_);
+  return xclient_attributes({literal,
+                             client_port_,
+                             helo_,
+                             extended_,
+                             account_ ? std::string_view(account_->login) : std::string_view(),
+                             {}});
+}
+
+void Session::send_rcpt(std::size_t index, Effects& fx) {
+  std::string wire;
+  append_rcpt(wire, transaction_->recipients[index], transaction_->recipient_parameters[index],
+              link_->extensions());
+  link_->command(wire, Expect::rcpt, fx.upstream);
+}
+
+// --- and back -------------------------------------------------------------------------------------
+
+smtp::Reply Session::relayed(const smtp::Reply& reply) const {
+  smtp::Reply out = reply;
+  // 421 would tell the client that *this* session closes; an answer of the wrong kind is nobody's.
+  if (out.code == 421) {
+    out.code = 451;
+    if (out.enhanced.empty()) out.enhanced = "4.4.2";
+  } else if (!out.transient() && !out.permanent()) {
+    return refusal(451, "4.3.0", "The mail server behind gave an unexpected reply");
+  }
+  if (out.enhanced.empty()) out.enhanced = smtp::generic_enhanced_code(out.code);
+  out.text = smtp::cleaned_text(out.text, smtp::limits::relayed_reply_text_octets);
+  return signed_refusal(std::move(out));
+}
+
+void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Effects& fx) {
+  if (!transaction_) return;
+  switch (what) {
+    case Expect::mail:
+      mail_answered(reply);
+      break;
+    case Expect::rcpt:
+      rcpt_answered(reply, now, fx);
+      break;
+    case Expect::data:
+      data_answered(reply, now, fx);
+      break;
+    case Expect::chunk:
+      if (transaction_->content) {
+        --transaction_->content->chunks_outstanding;
+        if (!reply.positive()) {
+          refuse_message(relayed(reply), {}, fx);
+          if (transaction_->content->complete) {
+            final_reply(*transaction_->refusal, metrics::MessageResult::rejected, now, fx);
+          }
+        } else if (!transaction_->content->complete) {
+          arm(Deadline::content, now);
+        }
+      }
+      break;
+    case Expect::end_of_data:
+      message_answered(reply, now, fx);
+      break;
+    default:
+      break;  // XFORWARD: its refusal costs a log detail, not the mail
+  }
+  after_event(now, fx);
+}
+
+void Session::mail_answered(const smtp::Reply& reply) {
+  if (reply.code != 250) transaction_->upstream_refusal = relayed(reply);
+}
+
+void Session::rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx) {
+  const auto owed = std::find_if(ledger_.begin(), ledger_.end(), [](const Owed& o) { return !o.settled; });
+  if (owed == ledger_.end()) return;
+  const bool accepted = reply.code == 250 || reply.code == 251;
+  if (transaction_->upstream_refusal) {
+    settle_recipient(*owed, *transaction_->upstream_refusal);
+  } else if (accepted) {
+    smtp::Reply ok = reply;
+    if (ok.enhanced.empty()) ok.enhanced = "2.1.5";
+    ok.text = smtp::cleaned_text(ok.text, smtp::limits::relayed_reply_text_octets);
+    settle_recipient(*owed, std::move(ok));
+  } else {
+    settle_recipient(*owed, relayed(reply));
+  }
+  flush_ledger(fx);
+  if (ledger_.empty()) arm(Deadline::command, now);
+}
+
+void Session::settle_recipient(Owed& owed, smtp::Reply reply) {
+  if (reply.positive()) {
+    ++transaction_->accepted;
+  } else {
+    ++transaction_->refused;
+    ++errors_;
+  }
+  note_recipient(smtp::to_string(transaction_->recipients[owed.recipient].mailbox), reply, {});
+  owed.settled = true;
+  owed.reply = std::move(reply);
+}
+
+void Session::settle_all_recipients(const smtp::Reply& reply, Effects& fx) {
+  for (Owed& owed : ledger_) {
+    if (!owed.settled) settle_recipient(owed, reply);
+  }
+  flush_ledger(fx);
+}
+
+void Session::upstream_lost(LinkFailure failure, const std::string& text, Now now, Effects& fx) {
+  link_ = nullptr;
+  upstream_full_ = false;
+  if (finished_ || !transaction_) return;
+  Transaction& t = *transaction_;
+  const UpstreamState state = std::exchange(t.upstream, UpstreamState::gone);
+  if (t.upstream_reply.empty()) t.upstream_reply = std::string(name_of(failure)) + ": " + text;
+  if (state == UpstreamState::none || state == UpstreamState::gone) return;
+  const bool reached = state != UpstreamState::acquiring;
+  const smtp::Reply reply =
+      failure == LinkFailure::busy
+          ? refusal(451, "4.3.2", "The mail server behind is busy, try again later")
+          : refusal(451, reached ? "4.4.2" : "4.4.1",
+                    reached ? "The connection to the mail server behind was lost, try again later"
+                            : "The mail server behind can not be reached, try again later");
+  if (!t.upstream_refusal) t.upstream_refusal = reply;
+  if (!ledger_.empty()) {
+    settle_all_recipients(*t.upstream_refusal, fx);
+    arm(Deadline::command, now);
+  }
+  if (t.content) {
+    if (!t.refusal) t.refusal = reply;
+    if (t.content->complete) {
+      final_reply(*t.refusal, metrics::MessageResult::deferred, now, fx);
+    } else {
+      arm(Deadline::content, now);
+    }
+  }
+  after_event(now, fx);
+}
+
+}  // namespace portcullis::session

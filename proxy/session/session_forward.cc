@@ -1,0 +1,187 @@
+// The message to the upstream: by BDAT where it can (no 354 to wait for, and no end-of-data that
+// content could imitate), else by DATA. The end of the message is sent only after the last verdict.
+#include <algorithm>
+#include <utility>
+
+#include "proxy/session/received.h"
+#include "proxy/session/session.h"
+#include "smtp/limits.h"
+
+namespace portcullis::session {
+
+namespace {
+
+// Chunks below this wait for more content: a client that sends octet by octet must not become one
+// BDAT an octet.
+constexpr std::size_t least_chunk_octets = 16 * 1024;
+
+}  // namespace
+
+void Session::begin_message(Now now, Effects& fx) {
+  Transaction& t = *transaction_;
+  Content& c = *t.content;
+  const std::string literal = policy::to_literal(client_);
+  const std::string id = transaction_id();
+  const std::string recipient = t.recipients.size() == 1 ? smtp::to_wire(t.recipients[0]) : std::string();
+  append_received(c.held, {helo_, literal, env_.config.hostname,
+                           tls_ ? std::string_view(tls_->version) : std::string_view(),
+                           tls_ ? std::string_view(tls_->cipher) : std::string_view(),
+                           account_ ? std::string_view(account_->login) : std::string_view(), id, recipient,
+                           extended_, t.mail.smtputf8, listener_.settings.hide_client_in_received,
+                           listener_.settings.hide_login_in_received, now.wall});
+  c.held += c.header.block();
+  c.header.release();
+  c.upstream_bdat =
+      listener_.upstream.chunking && link_->extensions().chunking && link_->extensions().pipelining;
+  if (c.upstream_bdat) {
+    t.upstream = UpstreamState::streaming;
+    return;
+  }
+  fx.check_upstream_silent |= link_->outstanding() == 0;
+  link_->command("DATA\r\n", Expect::data, fx.upstream);
+  t.upstream = UpstreamState::await_354;
+  arm(Deadline::upstream, now);
+}
+
+void Session::push_content(bool last, Effects& fx) {
+  Transaction& t = *transaction_;
+  if (t.upstream == UpstreamState::await_354) {
+    for (const std::string_view slice : env_.staged) t.content->held.append(slice);
+  } else if (t.upstream == UpstreamState::streaming) {
+    t.content->upstream_bdat ? push_chunk(last, fx) : push_data(last, fx);
+  }
+}
+
+void Session::push_chunk(bool last, Effects& fx) {
+  Content& c = *transaction_->content;
+  std::size_t size = c.held.size();
+  for (const std::string_view slice : env_.staged) size += slice.size();
+  if (!last && size < least_chunk_octets) {
+    for (const std::string_view slice : env_.staged) c.held.append(slice);
+    return;
+  }
+  fx.upstream.append("BDAT " + std::to_string(size) + (last ? " LAST\r\n" : "\r\n"));
+  fx.upstream.append(c.held);
+  for (const std::string_view slice : env_.staged) fx.upstream.append_view(slice);
+  c.held.clear();
+  link_->expect(last ? Expect::end_of_data : Expect::chunk);
+  if (!last) ++c.chunks_outstanding;
+}
+
+void Session::push_data(bool last, Effects& fx) {
+  Content& c = *transaction_->content;
+  env_.framed.clear();
+  c.writer.feed(c.held, env_.framed);
+  for (const std::string_view piece : env_.framed) fx.upstream.append(piece);
+  c.held.clear();
+  env_.framed.clear();
+  for (const std::string_view slice : env_.staged) c.writer.feed(slice, env_.framed);
+  for (const std::string_view piece : env_.framed) fx.upstream.append_view(piece);
+  if (last) {
+    fx.upstream.append(c.writer.finish());
+    link_->expect(Expect::end_of_data);
+  }
+}
+
+void Session::end_message(Now now, Effects& fx) {
+  Transaction& t = *transaction_;
+  if (t.upstream != UpstreamState::streaming) return;  // the 354 is still to come
+  fx.check_upstream_silent |= link_->outstanding() == 0;
+  env_.staged.clear();
+  push_content(true, fx);
+  t.upstream = UpstreamState::ended;
+  t.ended_ms = now.mono_ms;
+  arm(Deadline::upstream_final, now);
+}
+
+void Session::data_answered(const smtp::Reply& reply, Now now, Effects& fx) {
+  Transaction& t = *transaction_;
+  if (t.upstream != UpstreamState::await_354) return;
+  if (reply.code == 354) {
+    t.upstream = UpstreamState::streaming;
+    if (t.content->complete) return end_message(now, fx);
+    env_.staged.clear();
+    push_content(false, fx);
+    arm(Deadline::content, now);
+    return;
+  }
+  t.upstream_code = reply.code;
+  t.upstream_reply = smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
+  // Refused cleanly, the connection goes on with RSET; an answer that is no answer ends it.
+  if (reply.transient() || reply.permanent()) t.upstream = UpstreamState::envelope;
+  refuse_message(relayed(reply), {}, fx);
+  if (t.content->complete) {
+    const smtp::Reply refused = *t.refusal;
+    final_reply(refused,
+                refused.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred,
+                now, fx);
+  } else {
+    arm(Deadline::content, now);
+  }
+}
+
+void Session::message_answered(const smtp::Reply& reply, Now now, Effects& fx) {
+  Transaction& t = *transaction_;
+  if (t.upstream != UpstreamState::ended) return;
+  t.upstream_code = reply.code;
+  t.upstream_reply = smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
+  if (reply.code == 250) {
+    smtp::Reply ok = reply;
+    if (ok.enhanced.empty()) ok.enhanced = "2.0.0";
+    ok.text = t.upstream_reply;
+    link_ = nullptr;
+    t.upstream = UpstreamState::gone;
+    fx.leave_upstream = Leave::release;
+    return final_reply(std::move(ok), metrics::MessageResult::accepted, now, fx);
+  }
+  const smtp::Reply refused = relayed(reply);
+  // 2xx other than 250, 3xx: not an answer to a message; what the server thinks is unknown.
+  if (reply.transient() || reply.permanent()) t.upstream = UpstreamState::envelope;
+  leave_upstream(fx);
+  final_reply(refused,
+              refused.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred, now,
+              fx);
+}
+
+void Session::leave_upstream(Effects& fx) {
+  Transaction& t = *transaction_;
+  const UpstreamState state = std::exchange(t.upstream, UpstreamState::gone);
+  upstream_full_ = false;
+  switch (state) {
+    case UpstreamState::none:
+      t.upstream = UpstreamState::none;
+      return;
+    case UpstreamState::gone:
+      return;
+    case UpstreamState::acquiring:
+      fx.leave_upstream = Leave::cancel;
+      return;
+    case UpstreamState::envelope:
+      break;
+    case UpstreamState::streaming:
+      // Between two chunks RSET undoes the message (RFC 3030); inside DATA only closing does.
+      if (t.content && t.content->upstream_bdat) break;
+      [[fallthrough]];
+    case UpstreamState::await_354:
+    case UpstreamState::ended:
+      fx.leave_upstream = Leave::abort;
+      link_ = nullptr;
+      return;
+  }
+  if (link_ == nullptr) return;
+  link_->command("RSET\r\n", Expect::rset, fx.upstream);
+  fx.leave_upstream = Leave::release;
+  link_ = nullptr;
+}
+
+void Session::final_reply(smtp::Reply reply, metrics::MessageResult result, Now now, Effects& fx) {
+  const bool bdat = transaction_->content->bdat;
+  if (!reply.positive()) ++errors_;
+  if (wait_ == Wait::upstream_reply) wait_ = Wait::none;
+  input_ = Input::command;
+  answer(bdat ? ReplyTo(smtp::Verb::bdat) : ReplyTo(metrics::ReplyVerb::end_of_data), reply, fx);
+  end_transaction(result, &reply, now, fx);
+  arm(Deadline::command, now);
+}
+
+}  // namespace portcullis::session

@@ -1,0 +1,139 @@
+// What a session leaves behind: journal records and counters.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "proxy/session/queue_id.h"
+#include "proxy/session/session.h"
+
+namespace portcullis::session {
+
+namespace {
+
+constexpr std::size_t recorded_recipients = 100;
+constexpr std::array<std::string_view, 4> result_names = {"accepted", "rejected", "deferred", "aborted"};
+constexpr std::array<std::string_view, 6> close_names = {"quit",   "client_lost", "timeout",
+                                                         "policy", "upstream",    "drain"};
+
+std::string reply_text(const smtp::Reply& reply) {
+  return reply.enhanced.empty() ? reply.text : reply.enhanced + ' ' + reply.text;
+}
+
+}  // namespace
+
+metrics::PeerRecord Session::peer_record() const {
+  metrics::PeerRecord peer;
+  peer.client = policy::to_string(client_);
+  peer.client_port = client_port_;
+  peer.listener = listener_.settings.name;
+  peer.helo = helo_;
+  if (tls_) {
+    peer.tls_version = tls_->version;
+    peer.tls_cipher = tls_->cipher;
+    peer.tls_client_subject = tls_->client_subject;
+  }
+  if (account_) {
+    peer.login = account_->login;
+    peer.mechanism = mechanism_;
+    peer.backend = account_->backend;
+  }
+  return peer;
+}
+
+void Session::note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule) {
+  using metrics::RecipientResult;
+  env_.shard.add<metrics::Metric::recipients>(reply.positive()    ? RecipientResult::accepted
+                                              : reply.permanent() ? RecipientResult::rejected
+                                                                  : RecipientResult::deferred);
+  auto& records = transaction_->recipient_records;
+  if (records.size() >= recorded_recipients) return;
+  records.push_back({std::string(recipient), reply.code, reply_text(reply), std::string(rule)});
+}
+
+void Session::note_hits(const policy::Verdict& verdict) {
+  for (const policy::Hit& hit : verdict.hits) {
+    const auto mode = metrics::Mode{static_cast<std::uint8_t>(hit.mode)};
+    env_.shard.add<metrics::Metric::policy_decisions>(env_.rule_labels[hit.rule], hit.stage, hit.action,
+                                                      mode);
+    if (hit.spoof != policy::SpoofCheck::none) {
+      env_.shard.add<metrics::Metric::spoof_detections>(metrics::spoof_index(hit.spoof), mode);
+    }
+    if (transaction_ && transaction_->hits.size() < recorded_recipients) transaction_->hits.push_back(hit);
+  }
+}
+
+void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects&) {
+  // Taken out first: whatever happens below, the transaction is over.
+  const std::unique_ptr<Transaction> t = std::move(transaction_);
+  const bool accepted = result == metrics::MessageResult::accepted;
+  env_.chain.settle(t->charges, accepted, wall_seconds(now));
+  session_recipients_ += t->accepted;
+  if (accepted) ++messages_accepted_;
+  metrics::TransactionRecord record;
+  if (t->content) {
+    const Content& c = *t->content;
+    env_.shard.add<metrics::Metric::messages>(listener_.label, result);
+    if (c.complete) {
+      env_.shard.observe<metrics::Metric::message_size>(static_cast<double>(c.octets));
+      env_.shard.observe<metrics::Metric::message_recipients>(static_cast<double>(t->accepted));
+      env_.shard.observe<metrics::Metric::message_attachments>(static_cast<double>(c.mime_facts.attachments));
+    }
+    if (t->ended_ms != 0) {
+      record.upstream_reply_seconds = static_cast<double>(now.mono_ms - t->ended_ms) / 1000;
+      env_.shard.observe<metrics::Metric::transaction_phase_duration>(metrics::Phase::upstream_reply,
+                                                                      record.upstream_reply_seconds);
+    }
+    record.header_from = c.facts.from_text;
+    record.message_id = c.facts.message_id;
+    if (env_.config.journal.subject) record.subject = c.facts.subject;
+    record.octets = c.octets;
+    record.attachments = c.mime_facts.attachments;
+    record.parts = c.mime_facts.parts;
+  }
+  record.time = now.wall;
+  record.id = id_ + '.' + std::to_string(t->number);
+  record.peer = peer_record();
+  record.result = result_names[static_cast<std::size_t>(result)];
+  record.reverse_path = t->reverse_path.null ? "<>" : smtp::to_string(t->reverse_path.mailbox);
+  record.recipients = std::move(t->recipient_records);
+  record.recipients_total = t->accepted + t->refused;
+  record.recipients_accepted = t->accepted;
+  for (const policy::Hit& hit : t->hits) {
+    record.hits.push_back({env_.chain.rule_names()[hit.rule], std::string(policy::name_of(hit.stage)),
+                           std::string(policy::name_of(hit.action)), std::string(policy::name_of(hit.mode))});
+  }
+  record.rule = t->rule;
+  if (reply != nullptr) {
+    record.code = reply->code;
+    record.reply = reply_text(*reply);
+  }
+  record.upstream = t->upstream_name;
+  record.upstream_code = t->upstream_code;
+  record.upstream_reply = t->upstream_reply;
+  if (accepted) record.queue_id = queue_id(t->upstream_reply);
+  record.duration_seconds = static_cast<double>(now.mono_ms - t->started_ms) / 1000;
+  env_.journal.write(record);
+}
+
+void Session::write_session(metrics::CloseReason reason, std::string_view detail, Now now) {
+  env_.shard.add<metrics::Metric::sessions_closed>(listener_.label, reason);
+  env_.shard.add<metrics::Metric::client_bytes>(listener_.label, metrics::Direction::in, octets_in_);
+  env_.shard.add<metrics::Metric::client_bytes>(listener_.label, metrics::Direction::out, octets_out_);
+  metrics::SessionRecord record;
+  record.time = now.wall;
+  record.id = id_;
+  record.peer = peer_record();
+  record.reason = close_names[static_cast<std::size_t>(reason)];
+  record.detail = detail;
+  record.transactions = transactions_;
+  record.messages_accepted = messages_accepted_;
+  record.octets_in = octets_in_;
+  record.octets_out = octets_out_;
+  record.commands = commands_;
+  record.auth_failures = auth_failures_;
+  record.duration_seconds = static_cast<double>(now.mono_ms - started_ms_) / 1000;
+  env_.shard.observe<metrics::Metric::session_duration>(listener_.label, record.duration_seconds);
+  env_.journal.write(record);
+}
+
+}  // namespace portcullis::session

@@ -1,0 +1,80 @@
+// One mail transaction (RFC 5321 3.3) in progress: envelope, content on its way, what was decided.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "metrics/journal.h"
+#include "policy/chain.h"
+#include "smtp/body.h"
+#include "smtp/header.h"
+#include "smtp/mime.h"
+#include "smtp/params.h"
+#include "smtp/path.h"
+#include "smtp/reply.h"
+
+namespace portcullis::session {
+
+// How far the upstream is with this transaction.
+enum class UpstreamState : std::uint8_t {
+  none,       // no connection asked for yet
+  acquiring,  // asked for
+  envelope,   // MAIL and RCPTs are (being) sent
+  await_354,  // DATA sent
+  streaming,  // content is being sent
+  ended,      // the end of the message is sent: its reply decides
+  gone,       // given back, closed or lost
+};
+
+struct Content {
+  explicit Content(smtp::BareLf bare_lf, std::size_t header_octets)
+      : reader(bare_lf), scanner(bare_lf), header(header_octets) {}
+  bool bdat = false;             // the client's framing
+  smtp::DataReader reader;       // DATA
+  smtp::ContentScanner scanner;  // BDAT
+  std::uint64_t chunk_left = 0;  // octets of the BDAT chunk still to come
+  bool chunk_last = false;
+  smtp::HeaderCollector header;
+  bool header_done = false;
+  smtp::HeaderFacts facts;
+  smtp::MimeScanner mime;
+  smtp::MimeFacts mime_facts;
+  std::uint64_t octets = 0;     // content seen
+  std::uint64_t swallowed = 0;  // after the refusal
+  bool size_judged = false;     // grew past what the client's rules allow, and was judged for it
+  bool complete = false;        // the client sent all of it
+  // Toward the upstream.
+  bool upstream_bdat = false;
+  smtp::DataWriter writer;
+  std::string held;  // not sent yet: header before 354, small chunks
+  std::size_t chunks_outstanding = 0;
+};
+
+struct Transaction {
+  std::uint32_t number = 0;
+  std::int64_t started_ms = 0;
+  std::int64_t content_started_ms = 0;
+  std::int64_t ended_ms = 0;  // end of the message sent to the upstream
+  smtp::Path reverse_path;
+  smtp::MailParameters mail;
+  std::vector<smtp::Path> recipients;  // passed policy; the upstream may still refuse some
+  std::vector<smtp::RcptParameters> recipient_parameters;
+  std::size_t accepted = 0;  // by the upstream
+  std::size_t refused = 0;   // by us or the upstream
+  policy::ChargeList charges;
+  UpstreamState upstream = UpstreamState::none;
+  std::optional<smtp::Reply> upstream_refusal;  // of MAIL, or why there is no upstream: for every RCPT
+  std::optional<Content> content;
+  std::optional<smtp::Reply> refusal;  // of the message; what is left of it is swallowed
+  // For the journal.
+  std::vector<metrics::RecipientRecord> recipient_records;
+  std::vector<policy::Hit> hits;
+  std::string rule;
+  std::string upstream_name;
+  std::uint16_t upstream_code = 0;
+  std::string upstream_reply;
+};
+
+}  // namespace portcullis::session

@@ -1,0 +1,89 @@
+#include "proxy/session/upstream_commands.h"
+
+namespace portcullis::session {
+
+namespace {
+
+constexpr std::size_t xforward_line_octets = 510;
+constexpr std::size_t attribute_octets = 255;
+
+std::string xtext_or_unavailable(std::string_view value) {
+  if (value.empty()) return "[UNAVAILABLE]";
+  return smtp::encode_xtext(value.substr(0, attribute_octets / 3));
+}
+
+}  // namespace
+
+void append_mail(std::string& out, const smtp::Path& path, const smtp::MailParameters& parameters,
+                 const smtp::Extensions& upstream, std::size_t added_octets, std::string_view auth) {
+  out += "MAIL FROM:";
+  out += smtp::to_wire(path);
+  if (parameters.size_octets && upstream.size) {
+    out += " SIZE=" + std::to_string(*parameters.size_octets + added_octets);
+  }
+  if (parameters.body && upstream.eight_bit_mime) {
+    out += *parameters.body == smtp::Body::eight_bit_mime ? " BODY=8BITMIME" : " BODY=7BIT";
+  }
+  if (parameters.smtputf8 && upstream.smtputf8) out += " SMTPUTF8";
+  if (!auth.empty() && upstream.auth != 0) {
+    out += " AUTH=";
+    out += auth == "<>" ? std::string(auth) : smtp::encode_xtext(auth);
+  }
+  if (upstream.dsn) {
+    if (parameters.ret) out += " RET=" + *parameters.ret;
+    if (parameters.envid) out += " ENVID=" + *parameters.envid;
+  }
+  out += "\r\n";
+}
+
+void append_rcpt(std::string& out, const smtp::Path& path, const smtp::RcptParameters& parameters,
+                 const smtp::Extensions& upstream) {
+  out += "RCPT TO:";
+  out += smtp::to_wire(path);
+  if (upstream.dsn) {
+    if (parameters.notify) out += " NOTIFY=" + *parameters.notify;
+    if (parameters.orcpt) out += " ORCPT=" + *parameters.orcpt;
+  }
+  out += "\r\n";
+}
+
+std::size_t append_xforward(std::string& out, const ClientIdentityFacts& client, std::uint16_t offered) {
+  std::size_t commands = 0;
+  std::string line;
+  const auto add = [&](smtp::XAttributeBit bit, std::string_view name, const std::string& value) {
+    if ((offered & bit) == 0) return;
+    if (!line.empty() && line.size() + name.size() + value.size() + 2 > xforward_line_octets) {
+      out += line + "\r\n";
+      line.clear();
+    }
+    if (line.empty()) {
+      line = "XFORWARD";
+      ++commands;
+    }
+    line += ' ';
+    line += name;
+    line += '=';
+    line += value;
+  };
+  add(smtp::x_name, "NAME", "[UNAVAILABLE]");
+  add(smtp::x_addr, "ADDR", std::string(client.address_literal));
+  add(smtp::x_port, "PORT", std::to_string(client.port));
+  add(smtp::x_proto, "PROTO", client.esmtp ? "ESMTP" : "SMTP");
+  add(smtp::x_helo, "HELO", xtext_or_unavailable(client.helo));
+  add(smtp::x_ident, "IDENT", xtext_or_unavailable(client.id));
+  add(smtp::x_source, "SOURCE", "REMOTE");
+  if (!line.empty()) out += line + "\r\n";
+  return commands;
+}
+
+std::string xclient_attributes(const ClientIdentityFacts& client) {
+  std::string list = "NAME=[UNAVAILABLE] PORT=" + std::to_string(client.port);
+  list += client.esmtp ? " PROTO=ESMTP" : " PROTO=SMTP";
+  list += " HELO=" + xtext_or_unavailable(client.helo);
+  list += " LOGIN=" + xtext_or_unavailable(client.login);
+  list += " ADDR=";
+  list += client.address_literal;
+  return list;
+}
+
+}  // namespace portcullis::session

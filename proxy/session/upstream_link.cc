@@ -1,0 +1,220 @@
+#include "proxy/session/upstream_link.h"
+
+#include <utility>
+
+#include "smtp/base64.h"
+#include "smtp/limits.h"
+#include "smtp/sasl.h"
+
+namespace portcullis::session {
+
+namespace {
+
+std::string quoted_reply(const smtp::Reply& reply) {
+  std::string text = std::to_string(reply.code) + ' ';
+  if (!reply.enhanced.empty()) text += reply.enhanced + ' ';
+  return text + smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
+}
+
+}  // namespace
+
+std::string_view name_of(LinkFailure failure) {
+  switch (failure) {
+    case LinkFailure::none:
+      return "none";
+    case LinkFailure::connect:
+      return "connect";
+    case LinkFailure::refused:
+      return "refused";
+    case LinkFailure::tls_not_offered:
+      return "tls_not_offered";
+    case LinkFailure::tls:
+      return "tls";
+    case LinkFailure::auth:
+      return "auth";
+    case LinkFailure::xclient:
+      return "xclient";
+    case LinkFailure::malformed:
+      return "malformed";
+    case LinkFailure::unasked:
+      return "unasked";
+    case LinkFailure::closed:
+      return "closed";
+    case LinkFailure::timeout:
+      return "timeout";
+    case LinkFailure::busy:
+      return "busy";
+  }
+  return "none";
+}
+
+UpstreamLink::UpstreamLink(const config::Upstream& settings, std::string helo, bool use_tls,
+                           std::string xclient)
+    : settings_(settings), helo_(std::move(helo)), xclient_(std::move(xclient)), use_tls_(use_tls) {}
+
+UpstreamLink::Step UpstreamLink::connected() {
+  expected_.push_back(Expect::greeting);
+  return settings_.implicit_tls && use_tls_ ? Step::start_tls : Step::need_more;
+}
+
+void UpstreamLink::tls_established(Output& out) {
+  tls_ = true;
+  // Implicit TLS: the greeting is still to come. STARTTLS: what was said before it is forgotten
+  // (RFC 3207 4.2), EHLO again.
+  if (!expected_.empty()) return;
+  parser_ = {};
+  extensions_ = {};
+  send_ehlo(out);
+}
+
+void UpstreamLink::fail(LinkFailure failure, std::string text) {
+  if (failure_ != LinkFailure::none) return;
+  failure_ = failure;
+  failure_text_ = std::move(text);
+}
+
+UpstreamLink::Step UpstreamLink::failed_step(LinkFailure failure, std::string text) {
+  fail(failure, std::move(text));
+  return Step::failed;
+}
+
+UpstreamLink::Step UpstreamLink::feed(std::string_view& bytes, Output& out) {
+  if (failure_ != LinkFailure::none) return Step::failed;
+  while (!bytes.empty()) {
+    if (expected_.empty()) {
+      return failed_step(LinkFailure::unasked, "the server sent something nobody asked for");
+    }
+    bytes.remove_prefix(parser_.feed(bytes));
+    if (parser_.status() == smtp::ReplyParser::Status::malformed) {
+      return failed_step(LinkFailure::malformed, "the server sent something that is not an SMTP reply");
+    }
+    if (parser_.status() == smtp::ReplyParser::Status::need_more) return Step::need_more;
+    answer_ = parser_.take();
+    answered_ = expected_.front();
+    expected_.pop_front();
+    if (!opened_) {
+      const Step step = opening_reply(out);
+      if (step == Step::need_more) continue;
+      if (step == Step::start_tls && !bytes.empty()) {
+        // Clear text behind the 220 to STARTTLS: somebody wants it read as if it came through TLS.
+        return failed_step(LinkFailure::unasked, "the server sent clear text after STARTTLS");
+      }
+      return step;
+    }
+    if (answer_.code == 421 && answered_ != Expect::quit) {
+      // RFC 5321 3.8: the server closes; whatever else is outstanding will not be answered.
+      fail(LinkFailure::closed, quoted_reply(answer_));
+      return Step::answer;
+    }
+    if (!queued_.empty() && expected_.empty()) {
+      out.append(queued_.front().wire);
+      expected_.push_back(queued_.front().what);
+      queued_.pop_front();
+    }
+    return Step::answer;
+  }
+  return Step::need_more;
+}
+
+UpstreamLink::Step UpstreamLink::opening_reply(Output& out) {
+  switch (answered_) {
+    case Expect::greeting:
+      if (answer_.code != 220) return failed_step(LinkFailure::refused, quoted_reply(answer_));
+      return send_ehlo(out);
+    case Expect::ehlo:
+      if (answer_.code == 250) {
+        extensions_ = smtp::parse_ehlo_reply(answer_);
+        return after_ehlo(out);
+      }
+      if (!answer_.permanent()) return failed_step(LinkFailure::refused, quoted_reply(answer_));
+      // RFC 5321 3.2: a server that does not know EHLO is greeted with HELO.
+      out.append("HELO " + helo_ + "\r\n");
+      expected_.push_back(Expect::helo);
+      return Step::need_more;
+    case Expect::helo:
+      if (answer_.code != 250) return failed_step(LinkFailure::refused, quoted_reply(answer_));
+      extensions_ = {};
+      return after_ehlo(out);
+    case Expect::starttls:
+      if (answer_.code == 220) return Step::start_tls;
+      if (settings_.tls != config::UpstreamTls::opportunistic) {
+        return failed_step(LinkFailure::tls_not_offered, "STARTTLS refused: " + quoted_reply(answer_));
+      }
+      use_tls_ = false;
+      return after_ehlo(out);
+    case Expect::auth:
+      if (answer_.code != 235) return failed_step(LinkFailure::auth, quoted_reply(answer_));
+      return send_xclient(out);
+    case Expect::xclient:
+      // Success is 220: the greeting stage again, so EHLO again (XCLIENT_README).
+      if (answer_.code != 220) return failed_step(LinkFailure::xclient, quoted_reply(answer_));
+      xclient_sent_ = true;
+      return send_ehlo(out);
+    default:
+      return failed_step(LinkFailure::unasked, "unexpected reply while opening");
+  }
+}
+
+UpstreamLink::Step UpstreamLink::send_ehlo(Output& out) {
+  out.append("EHLO " + helo_ + "\r\n");
+  expected_.push_back(Expect::ehlo);
+  return Step::need_more;
+}
+
+UpstreamLink::Step UpstreamLink::after_ehlo(Output& out) {
+  if (xclient_sent_) return finish_opening();
+  if (!tls_ && use_tls_ && settings_.tls != config::UpstreamTls::off) {
+    if (extensions_.starttls) {
+      out.append("STARTTLS\r\n");
+      expected_.push_back(Expect::starttls);
+      return Step::need_more;
+    }
+    if (settings_.tls != config::UpstreamTls::opportunistic) {
+      return failed_step(LinkFailure::tls_not_offered, "the server does not offer STARTTLS");
+    }
+  }
+  return send_auth(out);
+}
+
+UpstreamLink::Step UpstreamLink::send_auth(Output& out) {
+  if (settings_.login.empty()) return send_xclient(out);
+  if ((extensions_.auth & smtp::mech_plain) == 0) {
+    return failed_step(LinkFailure::auth, "the server does not offer AUTH PLAIN");
+  }
+  std::string response;
+  response.push_back('\0');
+  response += settings_.login;
+  response.push_back('\0');
+  response += settings_.password;
+  out.append("AUTH PLAIN " + smtp::encode_base64(response) + "\r\n");
+  smtp::wipe(response);
+  expected_.push_back(Expect::auth);
+  return Step::need_more;
+}
+
+UpstreamLink::Step UpstreamLink::send_xclient(Output& out) {
+  if (xclient_.empty()) return finish_opening();
+  if (extensions_.xclient == 0) {
+    return failed_step(LinkFailure::xclient, "the server does not offer XCLIENT to this gateway");
+  }
+  out.append("XCLIENT " + xclient_ + "\r\n");
+  expected_.push_back(Expect::xclient);
+  return Step::need_more;
+}
+
+UpstreamLink::Step UpstreamLink::finish_opening() {
+  opened_ = true;
+  pipelining_ = extensions_.pipelining;
+  return Step::ready;
+}
+
+void UpstreamLink::command(std::string_view wire, Expect what, Output& out) {
+  if (pipelining_ || (expected_.empty() && queued_.empty())) {
+    out.append(wire);
+    expected_.push_back(what);
+  } else {
+    queued_.push_back({std::string(wire), what});
+  }
+}
+
+}  // namespace portcullis::session

@@ -1,0 +1,201 @@
+#include "tests/proxy/session/harness.h"
+
+#include <stdexcept>
+
+namespace portcullis::session::testing {
+
+namespace {
+
+metrics::JournalSettings quiet() {
+  metrics::JournalSettings settings;
+  settings.sink = metrics::JournalSettings::Sink::file;
+  settings.path = "/dev/null";
+  return settings;
+}
+
+metrics::LabelValues labels() {
+  metrics::LabelValues values;
+  values.listeners = {"test"};
+  return values;
+}
+
+}  // namespace
+
+Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journal_(quiet()) {
+  upstream_ehlo_ = setup.upstream_ehlo;
+  config_.hostname = "mx.example.com";
+  config_.policy.local_domains = setup.local_domains;
+  if (setup.auth_without_tls) {
+    policy::Network network;
+    network.name = "lab";
+    network.addresses = {*policy::parse_network("192.0.2.0/24")};
+    network.may_auth_without_tls = true;
+    config_.policy.networks.push_back(network);
+  }
+  config::Upstream upstream;
+  upstream.name = "legacy";
+  upstream.servers = {{"up.example.com", 25}};
+  upstream.client_identity = setup.identity;
+  config_.upstreams.push_back(upstream);
+  config::Listener listener;
+  listener.name = "test";
+  listener.tls = setup.tls;
+  listener.auth = setup.auth;
+  listener.upstream = "legacy";
+  listener.bare_lf = setup.bare_lf;
+  listener.limits.message_octets = setup.message_octets;
+  listener.limits.errors = setup.errors;
+  config_.listeners.push_back(listener);
+  chain_ = std::make_unique<policy::Chain>(config_.policy, counters_);
+  for (const std::string& rule : chain_->rule_names()) {
+    rule_labels_.push_back(layout_.index_of(metrics::Dim::rule, rule));
+  }
+  environment_ = std::make_unique<Environment>(
+      Environment{config_, *chain_, journal_, shard_, rule_labels_, content_, staged_, framed_});
+  listener_ = std::make_unique<ListenerFacts>(
+      ListenerFacts{config_.listeners[0], config_.upstreams[0], 0, 0, 0, true,
+                    static_cast<std::uint8_t>(smtp::mech_plain | smtp::mech_login)});
+  UpstreamLink probe(config_.upstreams[0], "mx.example.com", false, {});
+  Output ignored;
+  static_cast<void>(probe.connected());
+  std::string_view greeting = "220 up\r\n";
+  probe.feed(greeting, ignored);
+  std::string_view ehlo = upstream_ehlo_;
+  probe.feed(ehlo, ignored);
+  session_ = std::make_unique<Session>(*environment_, *listener_, *policy::parse_ip("192.0.2.7"), 4711, "SID",
+                                       UpstreamOffer{true, probe.extensions()}, now());
+}
+
+Harness::~Harness() = default;
+
+Now Harness::now() const {
+  return {clock_ms_, std::chrono::system_clock::time_point(std::chrono::hours(24 * 365 * 50))};
+}
+
+void Harness::start() {
+  session_->start(now(), effects_);
+  perform();
+}
+
+void Harness::client(std::string_view bytes) {
+  if (session_->finished()) return;
+  session_->client_bytes(bytes, now(), effects_);
+  perform();
+}
+
+void Harness::client_lost() {
+  session_->client_lost(now(), effects_);
+  perform();
+}
+
+void Harness::tls_done() {
+  tls_wanted_ = false;
+  session_->tls_established({"TLSv1.3", "TLS_AES_128_GCM_SHA256", {}, {}}, now(), effects_);
+  perform();
+}
+
+void Harness::auth_done(auth::Result result, std::string login) {
+  asked_auth_ = false;
+  auth::Outcome outcome;
+  outcome.result = result;
+  outcome.account.login = std::move(login);
+  outcome.account.backend = "file";
+  session_->auth_done(std::move(outcome), now(), effects_);
+  perform();
+}
+
+void Harness::timeout() {
+  clock_ms_ = std::max(clock_ms_, session_->deadline_ms()) + 1;
+  session_->timeout(now(), effects_);
+  perform();
+}
+
+void Harness::drain() {
+  session_->drain(now(), effects_);
+  perform();
+}
+
+void Harness::upstream(std::string_view bytes) {
+  UpstreamLink* link = link_ ? link_.get() : parked_.get();
+  if (link == nullptr) return;
+  for (;;) {
+    Output out;
+    const UpstreamLink::Step step = link->feed(bytes, out);
+    upstream_out += out.joined();
+    if (step == UpstreamLink::Step::need_more) return;
+    if (step == UpstreamLink::Step::answer && link_ && link == link_.get()) {
+      session_->upstream_answer(link->answered(), link->answer(), now(), effects_);
+      perform();
+      link = link_ ? link_.get() : parked_.get();
+      if (link == nullptr) return;
+    }
+    if (link->failure() != LinkFailure::none) {
+      if (link_ && link == link_.get()) upstream_lost(link->failure());
+      parked_.reset();
+      return;
+    }
+  }
+}
+
+void Harness::upstream_lost(LinkFailure failure) {
+  if (link_) link_->fail(failure, "lost");
+  const std::unique_ptr<UpstreamLink> gone = std::move(link_);
+  acquire_pending_ = false;
+  session_->upstream_lost(failure, "lost", now(), effects_);
+  perform();
+}
+
+void Harness::open_link() {
+  link_ = std::make_unique<UpstreamLink>(config_.upstreams[0], "mx.example.com", false, std::string());
+  link_->set_name("legacy/up.example.com:25");
+  Output ignored;
+  static_cast<void>(link_->connected());
+  std::string_view greeting = "220 up\r\n";
+  link_->feed(greeting, ignored);
+  std::string_view ehlo = upstream_ehlo_;
+  if (link_->feed(ehlo, ignored) != UpstreamLink::Step::ready) throw std::logic_error("link is not ready");
+}
+
+void Harness::grant() {
+  if (!acquire_pending_) return;
+  acquire_pending_ = false;
+  open_link();
+  session_->upstream_ready(*link_, now(), effects_);
+  perform();
+}
+
+void Harness::perform() {
+  for (;;) {
+    client_out += effects_.client.joined();
+    upstream_out += effects_.upstream.joined();
+    const Leave leave = effects_.leave_upstream;
+    const bool acquire = effects_.acquire_upstream;
+    if (effects_.authenticate) {
+      asked_auth_ = true;
+      last_login = effects_.authenticate->credentials.authcid;
+    }
+    tls_wanted_ |= effects_.start_tls;
+    effects_.clear();
+    if (leave == Leave::cancel) acquire_pending_ = false;
+    if (leave == Leave::release && link_) {
+      ++released;
+      parked_ = std::move(link_);
+    }
+    if (leave == Leave::abort && link_) {
+      ++aborted;
+      link_.reset();
+    }
+    if (!acquire) return;
+    acquire_pending_ = true;
+    if (hold_acquire) return;
+    acquire_pending_ = false;
+    if (acquire_fails) {
+      session_->upstream_lost(LinkFailure::connect, "refused", now(), effects_);
+    } else {
+      open_link();
+      session_->upstream_ready(*link_, now(), effects_);
+    }
+  }
+}
+
+}  // namespace portcullis::session::testing

@@ -1,0 +1,88 @@
+// A session in memory, with a real upstream link behind it and a scripted server behind that: what the
+// driver of proxy/net does with sockets, done with strings.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "metrics/journal.h"
+#include "metrics/shard.h"
+#include "policy/chain.h"
+#include "policy/memory_counters.h"
+#include "proxy/session/session.h"
+
+namespace portcullis::session::testing {
+
+struct Setup {
+  config::AuthMode auth = config::AuthMode::off;
+  config::ListenerTls tls = config::ListenerTls::off;
+  bool auth_without_tls = false;
+  smtp::BareLf bare_lf = smtp::BareLf::refuse;
+  std::uint64_t message_octets = 1024 * 1024;
+  std::uint32_t errors = 20;
+  std::string upstream_ehlo =
+      "250-up\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n";
+  config::ClientIdentity identity = config::ClientIdentity::none;
+  std::vector<std::string> local_domains = {"example.com"};
+};
+
+class Harness {
+ public:
+  explicit Harness(const Setup& setup);
+  ~Harness();
+
+  void start();
+  void client(std::string_view bytes);    // the client sends
+  void upstream(std::string_view bytes);  // the upstream sends
+  void upstream_lost(LinkFailure failure);
+  void client_lost();
+  void tls_done();
+  void auth_done(auth::Result result, std::string login);
+  void timeout();
+  void drain();
+
+  // What has come out and was not looked at yet.
+  std::string client_out;
+  std::string upstream_out;
+  bool acquire_fails = false;  // the next connection can not be had
+  bool hold_acquire = false;   // connections come only with grant()
+  void grant();
+
+  Session& session() { return *session_; }
+  bool asked_auth() const { return asked_auth_; }
+  bool tls_wanted() const { return tls_wanted_; }
+  bool upstream_open() const { return link_ != nullptr; }
+  std::size_t aborted = 0;  // connections closed at once
+  std::size_t released = 0;
+  std::string last_login;  // of the last authenticate request
+
+ private:
+  void perform();
+  void open_link();
+  Now now() const;
+
+  config::Config config_;
+  policy::MemoryCounters counters_{1000};
+  std::unique_ptr<policy::Chain> chain_;
+  metrics::Layout layout_;
+  metrics::Shard shard_;
+  metrics::Journal journal_;
+  std::vector<std::uint16_t> rule_labels_;
+  smtp::Slices content_, staged_, framed_;
+  std::unique_ptr<Environment> environment_;
+  std::unique_ptr<ListenerFacts> listener_;
+  std::unique_ptr<Session> session_;
+  std::unique_ptr<UpstreamLink> link_;
+  std::unique_ptr<UpstreamLink> parked_;  // given back, may still owe replies
+  Effects effects_;
+  std::string upstream_ehlo_;
+  bool asked_auth_ = false;
+  bool tls_wanted_ = false;
+  bool acquire_pending_ = false;
+  std::int64_t clock_ms_ = 1000;
+};
+
+}  // namespace portcullis::session::testing
