@@ -1,0 +1,135 @@
+#include "proxy/command_serve.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "policy/memory_counters.h"
+#include "proxy/config/config.h"
+#include "proxy/net/gateway.h"
+#include "proxy/net/sockets.h"
+#include "proxy/state/sqlite_store.h"
+
+namespace portcullis {
+
+namespace {
+
+constexpr int exit_config = 78;       // EX_CONFIG
+constexpr int exit_unavailable = 69;  // EX_UNAVAILABLE: a socket, a file, a server
+
+int complain(const std::string& text, int code) {
+  std::fprintf(stderr, "portcullis: %s\n", text.c_str());
+  return code;
+}
+
+std::shared_ptr<const config::Config> load_and_tell(const std::string& path) {
+  config::Loaded loaded = config::load(path);
+  for (const config::Problem& problem : loaded.problems) {
+    std::fprintf(stderr, "%s\n", config::to_string(problem).c_str());
+  }
+  return loaded.config;
+}
+
+// As many descriptors as the system lets us have: each session takes one, and up to one more upstream.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// From here on no root: nothing of what clients send is ever read with privileges.
+std::string drop_privileges(const config::Config& config) {
+  if (config.user.empty() || geteuid() != 0) return {};
+  const passwd* user = getpwnam(config.user.c_str());  // NOLINT: no threads yet
+  if (user == nullptr) return "user \"" + config.user + "\" does not exist";
+  gid_t gid = user->pw_gid;
+  if (!config.group.empty()) {
+    const group* entry = getgrnam(config.group.c_str());  // NOLINT: no threads yet
+    if (entry == nullptr) return "group \"" + config.group + "\" does not exist";
+    gid = entry->gr_gid;
+  }
+  if (initgroups(config.user.c_str(), gid) != 0 || setgid(gid) != 0 || setuid(user->pw_uid) != 0 ||
+      setuid(0) == 0) {
+    return "can not become user \"" + config.user + "\": " + std::strerror(errno);
+  }
+  return {};
+}
+
+int serve(const std::string& path) {
+  const std::shared_ptr<const config::Config> config = load_and_tell(path);
+  if (!config) return exit_config;
+  raise_descriptor_limit();
+  auto sockets = net::bind_sockets(*config, std::max(1U, config->workers), {});
+  if (!sockets) return complain(sockets.error(), exit_unavailable);
+  const std::string refused = drop_privileges(*config);
+  if (!refused.empty()) return complain(refused, exit_unavailable);
+
+  auto counters = std::make_shared<policy::MemoryCounters>(config->policy.rate_keys_max);
+  net::Lasting lasting;
+  lasting.counters = counters;
+  lasting.lockout = std::make_shared<policy::Lockout>(config->auth.lockout);
+  lasting.connections = std::make_shared<policy::ConnectionCounter>();
+  const policy::Chain names(config->policy, *counters);
+  lasting.telemetry = std::make_shared<net::Telemetry>(net::label_values(*config, names.rule_names()),
+                                                       std::max(1U, config->workers));
+  if (config->tls.ticket_key_hours > 0) {
+    lasting.ticket_keys = std::make_shared<net::TicketKeys>(std::chrono::hours(config->tls.ticket_key_hours));
+  }
+  try {
+    lasting.journal = std::make_shared<metrics::Journal>(config->journal);
+  } catch (const std::exception& error) {
+    return complain(error.what(), exit_unavailable);
+  }
+  std::unique_ptr<state::SqliteStore> store;
+  if (!config->state_path.empty()) {
+    const auto count_error = [telemetry = lasting.telemetry,
+                              journal = lasting.journal](const std::string& error) {
+      telemetry->shared.add<metrics::Metric::state_store_errors>(metrics::StoreOp::flush);
+      journal->write(metrics::EventRecord{std::chrono::system_clock::now(),
+                                          metrics::EventRecord::Level::error,
+                                          "state_write_failed",
+                                          {},
+                                          {{"detail", error}},
+                                          "counters go on in memory and are written when that works again"});
+    };
+    auto opened = state::SqliteStore::open({.path = config->state_path, .on_error = count_error}, *counters,
+                                           &lasting.lockout->known_networks());
+    if (!opened) return complain(config->state_path + ": " + opened.error(), exit_unavailable);
+    store = std::move(*opened);
+  }
+  auto snapshot = net::make_snapshot(config, lasting, nullptr);
+  if (!snapshot) return complain(snapshot.error(), exit_config);
+  int code = 0;
+  {
+    net::Gateway gateway(*snapshot, std::move(*sockets), [path] { return load_and_tell(path); });
+    snapshot->reset();
+    const auto ran = gateway.run();
+    code = ran ? *ran : complain(ran.error(), exit_unavailable);
+  }
+  lasting.journal->flush();
+  return code;
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("serve", "Run the gateway");
+  auto path = std::make_shared<std::string>("/etc/portcullis/portcullis.toml");
+  command->add_option("-c,--config", *path, "Configuration file")->capture_default_str();
+  command->callback([path] {
+    const int code = serve(*path);
+    if (code != 0) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace portcullis

@@ -1,0 +1,354 @@
+#include "proxy/net/client_connection.h"
+
+#include <utility>
+
+#include "proxy/net/upstream_connection.h"
+#include "proxy/net/upstream_pool.h"
+#include "proxy/net/worker.h"
+
+namespace portcullis::net {
+
+using session::LinkFailure;
+
+namespace {
+
+constexpr std::size_t full_octets = 256 * 1024;  // queued toward the upstream: stop reading the client
+constexpr std::size_t room_octets = 64 * 1024;
+constexpr std::int64_t linger_ms = 2'000;  // for a client that must still read our last words
+
+policy::IpAddress address_of(const sockaddr_storage& storage, std::uint16_t& port) {
+  policy::IpAddress address;
+  if (storage.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage);            // NOLINT: sockets API
+    const auto* octets = reinterpret_cast<const std::uint8_t*>(&v4->sin_addr);  // NOLINT
+    std::copy(octets, octets + 4, address.octets.begin());
+    port = ntohs(v4->sin_port);
+    return address;
+  }
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&storage);            // NOLINT
+  const auto* octets = reinterpret_cast<const std::uint8_t*>(&v6->sin6_addr);  // NOLINT
+  port = ntohs(v6->sin6_port);
+  if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+    std::copy(octets + 12, octets + 16, address.octets.begin());
+    return address;
+  }
+  address.v6 = true;
+  std::copy(octets, octets + 16, address.octets.begin());
+  return address;
+}
+
+metrics::TlsVersion version_label(SSL* ssl) {
+  switch (ssl != nullptr ? SSL_version(ssl) : 0) {
+    case TLS1_3_VERSION:
+      return metrics::TlsVersion::tls13;
+    case TLS1_2_VERSION:
+      return metrics::TlsVersion::tls12;
+    default:
+      return metrics::TlsVersion::none;
+  }
+}
+
+}  // namespace
+
+ClientConnection::ClientConnection(Worker& worker, std::shared_ptr<Generation> generation,
+                                   std::size_t listener)
+    : worker_(worker),
+      generation_(std::move(generation)),
+      listener_(generation_->snapshot->listeners[listener]),
+      stream_(worker.context(), *this) {}
+
+ClientConnection::~ClientConnection() {
+  if (token_) *token_ = nullptr;
+}
+
+session::Now ClientConnection::now() const { return {worker_.mono_ms(), std::chrono::system_clock::now()}; }
+
+UpstreamPool& ClientConnection::pool() { return *generation_->pools[listener_.upstream_index]; }
+
+bool ClientConnection::accept(uv_stream_t* server) {
+  sockaddr_storage storage{};
+  if (!stream_.tcp().accept(server) || !stream_.tcp().peer(storage)) return false;
+  address_ = address_of(storage, port_);
+  return true;
+}
+
+void ClientConnection::turn_away(std::string_view reply) {
+  if (listener_.settings.tls != config::ListenerTls::implicit) stream_.tcp().write(reply);
+  close_now();
+}
+
+void ClientConnection::start(std::string id) {
+  counted_ = true;
+  metrics::Shard& shard = worker_.shard();
+  shard.add<metrics::Metric::connections>(listener_.label);
+  shard.up<metrics::Metric::connections_active>(listener_.label);
+  session_ = std::make_unique<session::Session>(
+      generation_->environment, listener_, address_, port_, std::move(id),
+      generation_->snapshot->health->offer(listener_.upstream_index), now());
+  session_->start(now(), worker_.effects());
+  perform();
+}
+
+// --- events ---------------------------------------------------------------------------------------
+
+void ClientConnection::on_plain(std::string_view bytes) noexcept {
+  if (closing_ || dead_) return;  // lingering: read to the end, for nothing
+  session_->client_bytes(bytes, now(), worker_.effects());
+  perform();
+  worker_.settle();
+}
+
+void ClientConnection::on_end(bool reset) noexcept {
+  if (dead_) return;
+  if (closing_) return close_now();
+  if (reset || stream_.handshaking()) {
+    session_->client_lost(now(), worker_.effects());
+  } else {
+    session_->client_eof(now(), worker_.effects());
+  }
+  perform();
+  if (reset && !dead_) stream_.tcp().close();
+  worker_.settle();
+}
+
+void ClientConnection::on_tls_established() noexcept {
+  metrics::Shard& shard = worker_.shard();
+  shard.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::client, metrics::Outcome::success,
+                                             version_label(stream_.ssl()));
+  shard.observe<metrics::Metric::tls_handshake_duration>(
+      metrics::TlsSide::client, static_cast<double>(worker_.mono_ms() - handshake_started_ms_) / 1000);
+  if (closing_ || dead_) return;
+  session_->tls_established(tls_facts(stream_.ssl(), generation_->snapshot->config->certificate_login), now(),
+                            worker_.effects());
+  perform();
+}
+
+void ClientConnection::on_tls_failed(const std::string&) noexcept {
+  metrics::Shard& shard = worker_.shard();
+  shard.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::client, metrics::Outcome::failure,
+                                             version_label(stream_.ssl()));
+  shard.add<metrics::Metric::tls_handshake_failures>(metrics::TlsSide::client, metrics::TlsFailure::other);
+  if (closing_ || dead_) return;
+  session_->client_lost(now(), worker_.effects());
+  perform();
+  worker_.settle();
+}
+
+void ClientConnection::on_flushed() noexcept {
+  if (dead_) return;
+  if (closing_) return finish();
+  update_reading();
+}
+
+void ClientConnection::on_upstream_granted(UpstreamConnection& connection) {
+  if (dead_ || connection.lost()) {
+    if (!dead_) on_upstream_denied(LinkFailure::closed, "closed before it was used");
+    return;
+  }
+  upstream_ = &connection;
+  session_->upstream_ready(connection.link(), now(), worker_.effects());
+  perform();
+}
+
+void ClientConnection::on_upstream_denied(LinkFailure failure, const std::string& text) {
+  if (dead_) return;
+  worker_.upstream_trouble(listener_, session_->id(), failure, text);
+  session_->upstream_lost(failure, text, now(), worker_.effects());
+  perform();
+}
+
+void ClientConnection::on_upstream_answer(UpstreamConnection& connection) {
+  if (dead_) return;
+  session_->upstream_answer(connection.link().answered(), connection.link().answer(), now(),
+                            worker_.effects());
+  perform();
+  worker_.settle();
+}
+
+void ClientConnection::on_upstream_lost(UpstreamConnection& connection, LinkFailure failure,
+                                        const std::string& text) {
+  if (upstream_ != &connection) return;
+  upstream_ = nullptr;
+  if (dead_) return;
+  worker_.upstream_trouble(listener_, session_->id(), failure, connection.link().name() + ": " + text);
+  session_->upstream_lost(failure, text, now(), worker_.effects());
+  perform();
+  worker_.settle();
+}
+
+void ClientConnection::on_upstream_writable() {
+  if (dead_) return;
+  update_reading();
+}
+
+void ClientConnection::on_auth(auth::Outcome outcome) {
+  if (dead_ || closing_) return;
+  session_->auth_done(std::move(outcome), now(), worker_.effects());
+  perform();
+}
+
+void ClientConnection::drain() {
+  if (dead_ || closing_) return;
+  session_->drain(now(), worker_.effects());
+  perform();
+}
+
+void ClientConnection::sweep(std::int64_t mono_ms) {
+  if (dead_) return;
+  if (closing_) {
+    if (mono_ms >= linger_until_ms_) close_now();
+    return;
+  }
+  if (session_->deadline_ms() > mono_ms) return;
+  session_->timeout(now(), worker_.effects());
+  perform();
+}
+
+void ClientConnection::kill() {
+  if (dead_) return;
+  if (!closing_) {
+    session_->client_lost(now(), worker_.effects());
+    perform();
+  }
+  if (!dead_ && session_->finished()) close_now();
+}
+
+// --- effects --------------------------------------------------------------------------------------
+
+void ClientConnection::perform() {
+  session::Effects& effects = worker_.effects();
+  for (;;) {
+    carry_out_upstream();
+    carry_out_client();
+    effects.clear();
+    // Answers to what was asked for just now.
+    if (lost_ != LinkFailure::none) {
+      const LinkFailure failure = std::exchange(lost_, LinkFailure::none);
+      worker_.upstream_trouble(listener_, session_->id(), failure, "bytes nobody asked for");
+      session_->upstream_lost(failure, "bytes nobody asked for", now(), effects);
+    } else if (granted_ != nullptr) {
+      upstream_ = std::exchange(granted_, nullptr);
+      session_->upstream_ready(upstream_->link(), now(), effects);
+    } else {
+      break;
+    }
+  }
+  if (session_->finished()) {
+    if (!closing_) {
+      closing_ = true;
+      linger_until_ms_ = worker_.mono_ms() + linger_ms;
+    }
+    finish();
+  } else {
+    update_reading();
+  }
+}
+
+void ClientConnection::carry_out_upstream() {
+  session::Effects& effects = worker_.effects();
+  if (upstream_ != nullptr && !effects.upstream.empty()) {
+    if (effects.check_upstream_silent && upstream_->readable_now()) {
+      UpstreamConnection& gone = *std::exchange(upstream_, nullptr);
+      gone.link().fail(LinkFailure::unasked, "bytes nobody asked for");
+      pool().abort(gone);
+      if (effects.leave_upstream == session::Leave::no) lost_ = LinkFailure::unasked;
+      effects.leave_upstream = session::Leave::no;
+    } else {
+      upstream_->write(effects.upstream);
+    }
+  }
+  switch (effects.leave_upstream) {
+    case session::Leave::no:
+      break;
+    case session::Leave::cancel:
+      pool().cancel(*this);
+      break;
+    case session::Leave::release:
+      if (upstream_ != nullptr) pool().release(*std::exchange(upstream_, nullptr));
+      break;
+    case session::Leave::abort:
+      if (upstream_ != nullptr) pool().abort(*std::exchange(upstream_, nullptr));
+      break;
+  }
+  if (effects.acquire_upstream) granted_ = pool().acquire(*this);
+}
+
+void ClientConnection::carry_out_client() {
+  session::Effects& effects = worker_.effects();
+  stream_.write(effects.client);
+  if (effects.start_tls) start_tls();
+  if (effects.wake_after_ms) wake_after(*effects.wake_after_ms);
+  if (effects.authenticate) authenticate(std::move(*effects.authenticate));
+}
+
+void ClientConnection::start_tls() {
+  handshake_started_ms_ = worker_.mono_ms();
+  SslPtr ssl = generation_->snapshot->server_tls->session(listener_.settings.client_certificate);
+  if (!ssl) return close_now();
+  stream_.start_tls(std::move(ssl));
+}
+
+void ClientConnection::authenticate(auth::Request request) {
+  if (!token_) token_ = std::make_shared<ClientConnection*>(this);
+  // The answer may come on this thread (cache) or another: always by way of the worker's mailbox, so
+  // that it never arrives inside an event.
+  generation_->snapshot->auth->authenticate(std::move(request),
+                                            [token = token_, &worker = worker_](auth::Outcome outcome) {
+                                              worker.post([token, outcome = std::move(outcome)]() mutable {
+                                                if (*token != nullptr) (*token)->on_auth(std::move(outcome));
+                                              });
+                                            });
+}
+
+void ClientConnection::wake_after(std::uint32_t delay_ms) {
+  if (!token_) token_ = std::make_shared<ClientConnection*>(this);
+  worker_.call_after(delay_ms, [token = token_] {
+    if (*token == nullptr) return;
+    ClientConnection& self = **token;
+    if (self.dead_ || self.closing_) return;
+    self.session_->wake(self.now(), self.worker_.effects());
+    self.perform();
+  });
+}
+
+void ClientConnection::update_reading() {
+  if (dead_ || !stream_.tcp().open()) return;
+  const std::size_t queued = upstream_ != nullptr ? upstream_->queued() : 0;
+  session_->upstream_full(queued > full_octets || (queued > room_octets && !stream_.tcp().reading()));
+  const bool client_takes = stream_.tcp().queued() < full_octets;
+  stream_.tcp().read(stream_.handshaking() || (session_->wants_client_bytes() && client_takes));
+}
+
+// --- the end --------------------------------------------------------------------------------------
+
+void ClientConnection::finish() {
+  if (dead_) return;
+  if (upstream_ != nullptr) pool().abort(*std::exchange(upstream_, nullptr));
+  pool().forget(*this);
+  if (stream_.tcp().queued() > 0) return;  // on_flushed comes back here
+  if (!session_->lingers() || !stream_.tcp().open()) {
+    stream_.close_notify();
+    return close_now();
+  }
+  // Closing with unread input would reset the connection and take our last reply with it.
+  if (linger_until_ms_ != 0 && !shut_) {
+    shut_ = true;
+    stream_.close_notify();
+    stream_.tcp().shutdown();
+    stream_.tcp().read(true);
+  }
+}
+
+void ClientConnection::close_now() {
+  if (dead_) return;
+  dead_ = true;
+  if (upstream_ != nullptr) pool().abort(*std::exchange(upstream_, nullptr));
+  if (session_) pool().forget(*this);
+  stream_.tcp().close();
+  if (counted_) {
+    worker_.shard().down<metrics::Metric::connections_active>(listener_.label);
+  }
+  worker_.bury(*this);
+}
+
+}  // namespace portcullis::net

@@ -1,0 +1,89 @@
+// The driver of one session: hands it the client's bytes and the upstream's answers, and carries out
+// its effects. It decides nothing about mail.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "proxy/net/secure_stream.h"
+#include "proxy/net/snapshot.h"
+#include "proxy/session/session.h"
+
+namespace portcullis::net {
+
+class UpstreamConnection;
+class UpstreamPool;
+class Worker;
+struct Generation;
+
+class ClientConnection final : public SecureStream::Handler {
+ public:
+  ClientConnection(Worker& worker, std::shared_ptr<Generation> generation, std::size_t listener);
+  ~ClientConnection();
+
+  bool accept(uv_stream_t* server);
+  const policy::IpAddress& address() const { return address_; }
+  void start(std::string id);
+  // Refuses before a session exists: one cheap 421 (nothing at all where TLS is expected first).
+  void turn_away(std::string_view reply);
+
+  void on_upstream_granted(UpstreamConnection& connection);
+  void on_upstream_denied(session::LinkFailure failure, const std::string& text);
+  void on_upstream_answer(UpstreamConnection& connection);
+  void on_upstream_lost(UpstreamConnection& connection, session::LinkFailure failure,
+                        const std::string& text);
+  void on_upstream_writable();
+  void on_auth(auth::Outcome outcome);
+  void drain();
+  void sweep(std::int64_t mono_ms);
+  void kill();  // the drain's deadline has passed
+
+  std::string xclient() const { return session_->xclient(); }
+  bool dead() const { return dead_; }
+  bool counted() const { return counted_; }
+  std::size_t listener_index() const { return listener_.index; }
+  const std::shared_ptr<Generation>& generation() const { return generation_; }
+  std::size_t index = 0;    // in the worker's table
+  bool owes_close = false;  // to the ConnectionCounter
+
+ private:
+  void on_plain(std::string_view bytes) noexcept override;
+  void on_tls_established() noexcept override;
+  void on_tls_failed(const std::string& error) noexcept override;
+  void on_end(bool reset) noexcept override;
+  void on_flushed() noexcept override;
+  void perform();
+  void carry_out_upstream();
+  void carry_out_client();
+  void start_tls();
+  void authenticate(auth::Request request);
+  void wake_after(std::uint32_t delay_ms);
+  void update_reading();
+  void finish();
+  void close_now();
+  session::Now now() const;
+  UpstreamPool& pool();
+
+  Worker& worker_;
+  std::shared_ptr<Generation> generation_;
+  const session::ListenerFacts& listener_;
+  SecureStream stream_;
+  std::unique_ptr<session::Session> session_;
+  UpstreamConnection* upstream_ = nullptr;
+  // Follow-ups of an effect that the session must hear, but not inside its own event.
+  UpstreamConnection* granted_ = nullptr;
+  session::LinkFailure lost_ = session::LinkFailure::none;
+  policy::IpAddress address_;
+  std::uint16_t port_ = 0;
+  std::int64_t linger_until_ms_ = 0;
+  std::int64_t handshake_started_ms_ = 0;
+  std::shared_ptr<ClientConnection*> token_;  // for answers from other threads and timers
+  bool counted_ = false;
+  bool closing_ = false;  // the session is over; what is queued goes out first
+  bool shut_ = false;     // our side of the connection is closed
+  bool dead_ = false;
+};
+
+}  // namespace portcullis::net

@@ -1,0 +1,225 @@
+#include "proxy/net/gateway.h"
+
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "proxy/net/sockets.h"
+
+namespace portcullis::net {
+
+namespace {
+
+constexpr std::uint64_t tick_ms = 100;
+constexpr std::int64_t first_probe_ms = 3'000;  // waited for, so that the first sessions get the full offer
+constexpr std::size_t buffer_octets = 64 * 1024;
+constexpr std::array<int, 3> handled = {SIGTERM, SIGINT, SIGHUP};
+
+template <typename T>
+uv_handle_t* handle_of(T* handle) {
+  return reinterpret_cast<uv_handle_t*>(handle);  // NOLINT: libuv's inheritance
+}
+
+}  // namespace
+
+Gateway::Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets,
+                 Load load)
+    : snapshot_(std::move(snapshot)),
+      sockets_(std::move(sockets)),
+      load_(std::move(load)),
+      signals_(handled.size()),
+      read_buffer_(buffer_octets),
+      plain_buffer_(buffer_octets) {
+  uv_loop_init(&loop_);
+  context_ = {&loop_, read_buffer_, plain_buffer_, {}};
+}
+
+Gateway::~Gateway() {
+  workers_.clear();
+  uv_run(&loop_, UV_RUN_NOWAIT);
+  uv_loop_close(&loop_);
+}
+
+void Gateway::event(metrics::EventRecord::Level level, std::string name,
+                    std::vector<std::pair<std::string, std::string>> fields, std::string message) {
+  snapshot_->lasting.journal->write(metrics::EventRecord{
+      std::chrono::system_clock::now(), level, std::move(name), {}, std::move(fields), std::move(message)});
+}
+
+std::expected<int, std::string> Gateway::run() {
+  signal(SIGPIPE, SIG_IGN);  // NOLINT: a peer that goes away is an error code, not a signal
+  auto& telemetry = *snapshot_->lasting.telemetry;
+  auto admin = AdminServer::listen(
+      loop_, snapshot_->config->admin, admin_routes(telemetry.exporter, [this] { return readiness(); }),
+      [&telemetry](metrics::Route route, unsigned status) {
+        telemetry.shared.add<metrics::Metric::admin_requests>(route, metrics::http_code_index(status));
+      });
+  if (!admin) return std::unexpected(admin.error());
+  admin_ = std::move(*admin);
+  telemetry.exporter.on_scrape([this] { collect(); });
+  telemetry.levels.set<metrics::Metric::draining>(0);
+  telemetry.levels.set<metrics::Metric::config_last_reload_successful>(1);
+  telemetry.levels.set<metrics::Metric::config_last_reload_success>(
+      static_cast<double>(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+  for (std::size_t i = 0; i < handled.size(); ++i) {
+    signals_[i].data = this;
+    uv_signal_init(&loop_, &signals_[i]);
+    uv_signal_start(
+        &signals_[i],
+        [](uv_signal_t* handle, int number) { static_cast<Gateway*>(handle->data)->on_signal(number); },
+        handled[i]);
+  }
+  timer_.data = this;
+  uv_timer_init(&loop_, &timer_);
+  uv_timer_start(
+      &timer_, [](uv_timer_t* timer) { static_cast<Gateway*>(timer->data)->tick(); }, tick_ms, tick_ms);
+  uv_update_time(&loop_);
+  started_ms_ = static_cast<std::int64_t>(uv_now(&loop_));
+  sd_watchdog_enabled(0, &watchdog_us_);
+  prober_ = std::make_unique<Prober>(
+      context_, [this](const config::Upstream& upstream, const config::Server& server, bool up,
+                       const std::string& text) {
+        event(up ? metrics::EventRecord::Level::info : metrics::EventRecord::Level::error,
+              up ? "upstream_up" : "upstream_down",
+              {{"upstream", upstream.name},
+               {"server", server.host + ':' + std::to_string(server.port)},
+               {"detail", text}},
+              up ? "the upstream server answers" : "the upstream server does not answer");
+      });
+  prober_->use(snapshot_);
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  return 0;
+}
+
+void Gateway::start_workers() {
+  serving_ = true;
+  for (std::size_t i = 0; i < sockets_.size(); ++i) {
+    workers_.push_back(std::make_unique<Worker>(i, snapshot_));
+    workers_.back()->run(std::move(sockets_[i]));
+  }
+  sockets_.clear();
+  event(metrics::EventRecord::Level::info, "started",
+        {{"config", snapshot_->config->path}, {"workers", std::to_string(workers_.size())}}, "serving");
+  sd_notify(0, "READY=1\nSTATUS=serving");
+}
+
+void Gateway::tick() {
+  const auto now = static_cast<std::int64_t>(uv_now(&loop_));
+  prober_->tick();
+  if (!serving_ && !draining_ && (prober_->first_round_done() || now - started_ms_ > first_probe_ms))
+    start_workers();
+  if (watchdog_us_ > 0) sd_notify(0, "WATCHDOG=1");
+  if (!draining_) return;
+  if (sessions() == 0) return finish();
+  if (now >= drain_end_ms_ && !killed_) {
+    killed_ = true;
+    drain_end_ms_ = now + 1000;
+    for (const auto& worker : workers_) worker->kill_sessions();
+  } else if (now >= drain_end_ms_) {
+    finish();
+  }
+}
+
+void Gateway::on_signal(int number) {
+  if (number == SIGHUP) return reload();
+  if (draining_) return finish();  // asked twice: at once
+  drain();
+}
+
+void Gateway::drain() {
+  draining_ = true;
+  sd_notify(0, "STOPPING=1\nSTATUS=draining");
+  event(metrics::EventRecord::Level::info, "draining", {{"sessions", std::to_string(sessions())}},
+        "no new sessions are taken; open transactions may end");
+  snapshot_->lasting.telemetry->levels.set<metrics::Metric::draining>(1);
+  drain_end_ms_ =
+      static_cast<std::int64_t>(uv_now(&loop_)) + std::int64_t{snapshot_->config->drain_seconds} * 1000;
+  for (const auto& worker : workers_) worker->drain();
+}
+
+void Gateway::finish() {
+  event(metrics::EventRecord::Level::info, "stopped", {}, "bye");
+  workers_.clear();  // stops and joins each
+  prober_.reset();
+  admin_.reset();
+  for (uv_signal_t& handle : signals_) uv_close(handle_of(&handle), nullptr);
+  uv_close(handle_of(&timer_), nullptr);
+}
+
+void Gateway::reload() {
+  auto& telemetry = *snapshot_->lasting.telemetry;
+  const auto failed = [&](const std::string& why) {
+    telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::failure);
+    telemetry.levels.set<metrics::Metric::config_last_reload_successful>(0);
+    event(metrics::EventRecord::Level::error, "reload_failed", {{"detail", why}},
+          "the new configuration is not used; the old one goes on");
+  };
+  if (draining_ || !serving_) return;
+  sd_notify(0, "RELOADING=1");
+  snapshot_->lasting.journal->reopen();
+  const std::shared_ptr<const config::Config> config = load_();
+  if (!config) {
+    failed("see the problems told before this record");
+    sd_notify(0, "READY=1\nSTATUS=serving; the last reload failed");
+    return;
+  }
+  auto snapshot = make_snapshot(config, snapshot_->lasting, snapshot_.get());
+  std::vector<std::string> known;
+  for (const auto& [key, listener] : socket_keys(*snapshot_->config)) known.push_back(key);
+  auto sockets = snapshot ? bind_sockets(*config, workers_.size(), known)
+                          : std::expected<std::vector<std::vector<BoundSocket>>, std::string>(
+                                std::unexpected(snapshot.error()));
+  if (!sockets) {
+    telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::failure);
+    failed(sockets.error());
+    sd_notify(0, "READY=1\nSTATUS=serving; the last reload failed");
+    return;
+  }
+  const auto keys = socket_keys(*config);
+  for (std::size_t i = 0; i < workers_.size(); ++i)
+    workers_[i]->reload(*snapshot, std::move((*sockets)[i]), keys);
+  snapshot_ = *snapshot;
+  prober_->use(snapshot_);
+  telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::success);
+  telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::success);
+  telemetry.levels.set<metrics::Metric::config_last_reload_successful>(1);
+  telemetry.levels.set<metrics::Metric::config_last_reload_success>(
+      static_cast<double>(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+  event(metrics::EventRecord::Level::info, "reloaded", {{"config", config->path}},
+        "new sessions use the new configuration");
+  sd_notify(0, "READY=1\nSTATUS=serving");
+}
+
+std::vector<std::string> Gateway::readiness() const {
+  std::vector<std::string> reasons;
+  if (draining_) reasons.emplace_back("draining");
+  if (!serving_) reasons.emplace_back("starting");
+  for (std::size_t i = 0; i < snapshot_->config->upstreams.size(); ++i) {
+    if (!snapshot_->health->any_up(i))
+      reasons.push_back("no server of upstream " + snapshot_->config->upstreams[i].name + " is up");
+  }
+  return reasons;
+}
+
+void Gateway::collect() {
+  const Lasting& lasting = snapshot_->lasting;
+  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  metrics::Levels& levels = lasting.telemetry->levels;
+  const auto sink = metrics::Sink{static_cast<std::uint8_t>(snapshot_->config->journal.sink)};
+  levels.set<metrics::Metric::log_records_dropped>(sink, static_cast<double>(lasting.journal->dropped()));
+  levels.set<metrics::Metric::auth_blocked_entries>(
+      metrics::AuthScope::network, static_cast<double>(lasting.lockout->blocked_networks(now)));
+  levels.set<metrics::Metric::auth_blocked_entries>(
+      metrics::AuthScope::login, static_cast<double>(lasting.lockout->blocked_logins(now)));
+}
+
+std::size_t Gateway::sessions() const {
+  std::size_t count = 0;
+  for (const auto& worker : workers_) count += worker->sessions();
+  return count;
+}
+
+}  // namespace portcullis::net

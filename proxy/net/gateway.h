@@ -1,0 +1,66 @@
+// The running program: main loop (signals, probe, admin server, watchdog) and the workers.
+//
+//   Gateway gateway(snapshot, sockets, hooks);
+//   return gateway.run();      // until SIGTERM or SIGINT and the drain that follows
+#pragma once
+
+#include <uv.h>
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/net/admin.h"
+#include "proxy/net/prober.h"
+#include "proxy/net/snapshot.h"
+#include "proxy/net/worker.h"
+
+namespace portcullis::net {
+
+class Gateway {
+ public:
+  // Reads the configuration again (SIGHUP); null when it is not usable, with the problems told already.
+  using Load = std::function<std::shared_ptr<const config::Config>()>;
+  Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets, Load load);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // Runs until stopped; returns the exit code. The error is why it did not start.
+  std::expected<int, std::string> run();
+
+ private:
+  void on_signal(int number);
+  void tick();
+  void start_workers();
+  void reload();
+  void drain();
+  void finish();
+  void collect();
+  std::vector<std::string> readiness() const;
+  void event(metrics::EventRecord::Level level, std::string name,
+             std::vector<std::pair<std::string, std::string>> fields, std::string message);
+  std::size_t sessions() const;
+
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::vector<std::vector<BoundSocket>> sockets_;
+  Load load_;
+  uv_loop_t loop_{};
+  std::vector<uv_signal_t> signals_;
+  uv_timer_t timer_{};
+  std::vector<char> read_buffer_, plain_buffer_;
+  LoopContext context_;
+  std::unique_ptr<Prober> prober_;
+  std::unique_ptr<AdminServer> admin_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::int64_t started_ms_ = 0;
+  std::int64_t drain_end_ms_ = 0;
+  std::uint64_t watchdog_us_ = 0;
+  bool serving_ = false;
+  bool draining_ = false;
+  bool killed_ = false;
+};
+
+}  // namespace portcullis::net

@@ -1,0 +1,148 @@
+#include "proxy/net/snapshot.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace portcullis::net {
+
+Telemetry::Telemetry(const metrics::LabelValues& values, std::size_t worker_count)
+    : layout(values), levels(layout), exporter(layout, levels), shared(layout) {
+  for (std::size_t i = 0; i < worker_count; ++i) {
+    workers.push_back(std::make_unique<metrics::Shard>(layout));
+    exporter.attach(*workers.back());
+  }
+  exporter.attach(shared);
+}
+
+metrics::LabelValues label_values(const config::Config& config, const std::vector<std::string>& rules) {
+  metrics::LabelValues values;
+  for (const config::Listener& listener : config.listeners) values.listeners.push_back(listener.name);
+  values.rules = rules;
+  for (const policy::RateRule& rate : config.policy.rates) values.limits.push_back(rate.name);
+  for (const config::Upstream& upstream : config.upstreams) {
+    values.upstreams.push_back(upstream.name);
+    for (const config::Server& server : upstream.servers) {
+      values.servers.emplace_back(upstream.name, server.host + ':' + std::to_string(server.port));
+    }
+  }
+  for (const config::Certificate& certificate : config.tls.certificates) {
+    values.certificates.push_back(certificate.certificate);
+  }
+  for (std::uint32_t i = 0; i < std::max(1U, config.workers); ++i)
+    values.loops.push_back("worker-" + std::to_string(i));
+  values.loops.emplace_back("main");
+  return values;
+}
+
+namespace {
+
+auth::Observer observer_for(const std::shared_ptr<Telemetry>& telemetry) {
+  auth::Observer observer;
+  observer.backend_called = [telemetry](const auth::BackendEvent& event) {
+    const auto backend = metrics::Backend{static_cast<std::uint8_t>(event.backend)};
+    telemetry->shared.add<metrics::Metric::auth_backend_requests>(
+        backend, metrics::BackendResult{static_cast<std::uint8_t>(event.result)});
+    telemetry->shared.observe<metrics::Metric::auth_backend_duration>(backend, event.duration.count());
+  };
+  observer.cache_looked_up = [telemetry](bool hit) {
+    telemetry->shared.add<metrics::Metric::auth_cache_lookups>(hit ? metrics::CacheResult::hit
+                                                                   : metrics::CacheResult::miss);
+  };
+  observer.backend_state = [telemetry](auth::BackendKind backend, bool up) {
+    telemetry->levels.set<metrics::Metric::auth_backend_up>(
+        metrics::Backend{static_cast<std::uint8_t>(backend)}, up ? 1 : 0);
+  };
+  return observer;
+}
+
+std::uint8_t mechanism_bits(const config::Listener& listener, std::uint8_t available) {
+  if (listener.mechanisms.empty()) return available;
+  std::uint8_t bits = 0;
+  for (const std::string& name : listener.mechanisms) {
+    const auto mechanism = smtp::mechanism_by_name(name);
+    if (mechanism) bits |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(*mechanism));
+  }
+  return bits & available;
+}
+
+void make_listeners(Snapshot& snapshot) {
+  const config::Config& config = *snapshot.config;
+  metrics::Layout& layout = snapshot.lasting.telemetry->layout;
+  const std::uint8_t available = snapshot.auth->mechanisms();
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const config::Listener& listener = config.listeners[i];
+    const auto upstream =
+        std::find_if(config.upstreams.begin(), config.upstreams.end(),
+                     [&](const config::Upstream& u) { return u.name == listener.upstream; });
+    std::uint8_t mechanisms = available;
+    if (listener.client_certificate != config::ClientCertificate::off) mechanisms |= smtp::mech_external;
+    snapshot.listeners.push_back({listener, *upstream, static_cast<std::uint16_t>(i),
+                                  layout.index_of(metrics::Dim::listener, listener.name),
+                                  static_cast<std::uint16_t>(upstream - config.upstreams.begin()),
+                                  !snapshot.server_tls->certificates().empty(),
+                                  mechanism_bits(listener, mechanisms)});
+  }
+}
+
+void make_labels(Snapshot& snapshot) {
+  metrics::Layout& layout = snapshot.lasting.telemetry->layout;
+  metrics::Levels& levels = snapshot.lasting.telemetry->levels;
+  for (const std::string& rule : snapshot.chain->rule_names()) {
+    snapshot.rule_labels.push_back(layout.index_of(metrics::Dim::rule, rule));
+  }
+  for (const config::Upstream& upstream : snapshot.config->upstreams) {
+    snapshot.upstream_labels.push_back(layout.index_of(metrics::Dim::upstream, upstream.name));
+    std::vector<std::uint16_t>& servers = snapshot.server_labels.emplace_back();
+    for (const config::Server& server : upstream.servers) {
+      servers.push_back(
+          layout.index_of_server(upstream.name, server.host + ':' + std::to_string(server.port)));
+    }
+  }
+  levels.unset_all(metrics::Metric::tls_certificate_not_after);
+  for (const CertificateFacts& facts : snapshot.server_tls->certificates()) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(facts.not_after.time_since_epoch());
+    levels.set<metrics::Metric::tls_certificate_not_after>(
+        layout.index_of(metrics::Dim::certificate, facts.file), static_cast<double>(seconds.count()));
+  }
+}
+
+bool same_upstreams(const Snapshot& a, const config::Config& b) {
+  const auto key = [](const config::Config& config) {
+    std::string text;
+    for (const config::Upstream& upstream : config.upstreams) {
+      text += upstream.name + ';';
+      for (const config::Server& server : upstream.servers)
+        text += server.host + ':' + std::to_string(server.port) + ',';
+    }
+    return text;
+  };
+  return key(*a.config) == key(b);
+}
+
+}  // namespace
+
+std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
+    std::shared_ptr<const config::Config> config, const Lasting& lasting, const Snapshot* before) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->config = std::move(config);
+  snapshot->lasting = lasting;
+  auto server_tls = ServerTls::make(snapshot->config->tls, lasting.ticket_keys);
+  if (!server_tls) return std::unexpected(server_tls.error());
+  snapshot->server_tls = std::move(*server_tls);
+  for (const config::Upstream& upstream : snapshot->config->upstreams) {
+    auto client_tls = ClientTls::make(upstream);
+    if (!client_tls) return std::unexpected("upstream \"" + upstream.name + "\": " + client_tls.error());
+    snapshot->client_tls.push_back(std::move(*client_tls));
+  }
+  snapshot->chain = std::make_unique<policy::Chain>(snapshot->config->policy, *lasting.counters);
+  snapshot->auth = std::make_shared<auth::Service>(snapshot->config->auth, lasting.lockout,
+                                                   observer_for(lasting.telemetry));
+  snapshot->health = before != nullptr && same_upstreams(*before, *snapshot->config)
+                         ? before->health
+                         : std::make_shared<UpstreamHealth>(snapshot->config->upstreams);
+  make_labels(*snapshot);
+  make_listeners(*snapshot);
+  return snapshot;
+}
+
+}  // namespace portcullis::net

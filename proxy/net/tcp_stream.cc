@@ -1,0 +1,191 @@
+#include "proxy/net/tcp_stream.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+namespace portcullis::net {
+
+struct TcpStream::Handle {
+  uv_tcp_t tcp;
+  TcpStream* owner;  // null once the owner is gone
+};
+
+struct TcpStream::WriteRequest {
+  uv_write_t request;
+  std::string bytes;
+};
+
+struct TcpStream::ConnectRequest {
+  uv_connect_t request;
+};
+
+namespace {
+
+uv_stream_t* stream_of(uv_tcp_t& tcp) {
+  return reinterpret_cast<uv_stream_t*>(&tcp);
+}  // NOLINT: libuv's inheritance
+
+constexpr std::size_t most_buffers = 64;
+
+}  // namespace
+
+TcpStream::TcpStream(LoopContext& context, Handler& handler)
+    : context_(context), handler_(handler), handle_(new Handle{}) {
+  handle_->owner = this;
+  handle_->tcp.data = handle_;
+  uv_tcp_init(context.loop, &handle_->tcp);
+}
+
+TcpStream::~TcpStream() { close(); }
+
+void TcpStream::close() {
+  if (handle_ == nullptr) return;
+  handle_->owner = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle_->tcp),  // NOLINT: libuv's inheritance
+           [](uv_handle_t* handle) { delete static_cast<Handle*>(handle->data); });
+  handle_ = nullptr;
+}
+
+bool TcpStream::accept(uv_stream_t* server) {
+  if (uv_accept(server, stream_of(handle_->tcp)) != 0) return false;
+  // Small replies must not wait for the peer's delayed ACK.
+  uv_tcp_nodelay(&handle_->tcp, 1);
+  return true;
+}
+
+int TcpStream::connect(const sockaddr* address) {
+  auto request = std::make_unique<ConnectRequest>();
+  request->request.data = request.get();
+  const int result =
+      uv_tcp_connect(&request->request, &handle_->tcp, address, [](uv_connect_t* done, int status) {
+        const std::unique_ptr<ConnectRequest> owner(static_cast<ConnectRequest*>(done->data));
+        auto* handle = static_cast<Handle*>(done->handle->data);
+        if (handle->owner == nullptr) return;
+        if (status == 0) uv_tcp_nodelay(&handle->tcp, 1);
+        handle->owner->handler_.on_connected(status);
+      });
+  if (result == 0) static_cast<void>(request.release());
+  return result;
+}
+
+void TcpStream::read(bool on) {
+  if (handle_ == nullptr || ended_ || on == reading_) return;
+  reading_ = on;
+  if (on) {
+    uv_read_start(stream_of(handle_->tcp), on_alloc, on_read);
+  } else {
+    uv_read_stop(stream_of(handle_->tcp));
+  }
+}
+
+void TcpStream::on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
+  const TcpStream* owner = static_cast<Handle*>(handle->data)->owner;
+  if (owner == nullptr) {
+    *buffer = uv_buf_init(nullptr, 0);
+    return;
+  }
+  const std::span<char> shared = owner->context_.read_buffer;
+  *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(shared.size()));
+}
+
+void TcpStream::on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffer) noexcept {
+  TcpStream* owner = static_cast<Handle*>(stream->data)->owner;
+  if (owner == nullptr || size == 0) return;
+  if (size > 0) {
+    owner->handler_.on_bytes({buffer->base, static_cast<std::size_t>(size)});
+    return;
+  }
+  owner->read(false);
+  owner->ended_ = true;
+  owner->handler_.on_end(size != UV_EOF);
+}
+
+void TcpStream::write(std::string_view bytes) {
+  if (handle_ == nullptr || bytes.empty()) return;
+  const uv_buf_t buffer = uv_buf_init(const_cast<char*>(bytes.data()),
+                                      static_cast<unsigned>(bytes.size()));  // NOLINT: libuv only reads it
+  int sent = 0;
+  if (queued() == 0) sent = std::max(0, uv_try_write(stream_of(handle_->tcp), &buffer, 1));
+  if (static_cast<std::size_t>(sent) < bytes.size()) queue_rest({&buffer, 1}, static_cast<std::size_t>(sent));
+}
+
+void TcpStream::write(const session::Output& bytes) {
+  if (handle_ == nullptr || bytes.empty()) return;
+  std::array<uv_buf_t, most_buffers> buffers;
+  std::size_t at = 0;
+  while (at < bytes.segments()) {
+    std::size_t count = 0;
+    std::size_t total = 0;
+    for (; count < most_buffers && at < bytes.segments(); ++count, ++at) {
+      const std::string_view piece = bytes.segment(at);
+      buffers[count] = uv_buf_init(const_cast<char*>(piece.data()),
+                                   static_cast<unsigned>(piece.size()));  // NOLINT: libuv only reads it
+      total += piece.size();
+    }
+    int sent = 0;
+    if (queued() == 0) {
+      sent = std::max(0, uv_try_write(stream_of(handle_->tcp), buffers.data(), static_cast<unsigned>(count)));
+    }
+    if (static_cast<std::size_t>(sent) < total)
+      queue_rest({buffers.data(), count}, static_cast<std::size_t>(sent));
+  }
+}
+
+void TcpStream::queue_rest(std::span<const uv_buf_t> buffers, std::size_t sent) {
+  auto request = std::make_unique<WriteRequest>();
+  for (const uv_buf_t& buffer : buffers) {
+    const std::size_t skipped = std::min(sent, buffer.len);
+    sent -= skipped;
+    request->bytes.append(buffer.base + skipped, buffer.len - skipped);
+  }
+  request->request.data = request.get();
+  const uv_buf_t rest = uv_buf_init(request->bytes.data(), static_cast<unsigned>(request->bytes.size()));
+  if (uv_write(&request->request, stream_of(handle_->tcp), &rest, 1, on_written) == 0) {
+    static_cast<void>(request.release());
+  }
+}
+
+void TcpStream::on_written(uv_write_t* request, int status) noexcept {
+  const std::unique_ptr<WriteRequest> owner(static_cast<WriteRequest*>(request->data));
+  TcpStream* stream = static_cast<Handle*>(request->handle->data)->owner;
+  if (stream == nullptr) return;
+  if (status < 0) {
+    if (stream->ended_) return;
+    stream->read(false);
+    stream->ended_ = true;
+    stream->handler_.on_end(true);
+  } else if (stream->queued() == 0) {
+    stream->handler_.on_flushed();
+  }
+}
+
+std::size_t TcpStream::queued() const {
+  return handle_ == nullptr ? 0 : uv_stream_get_write_queue_size(stream_of(handle_->tcp));
+}
+
+void TcpStream::shutdown() {
+  if (handle_ == nullptr) return;
+  auto* request = new uv_shutdown_t;  // NOLINT: freed in its callback
+  if (uv_shutdown(request, stream_of(handle_->tcp), [](uv_shutdown_t* done, int) { delete done; }) != 0) {
+    delete request;
+  }
+}
+
+bool TcpStream::readable_now() const {
+  uv_os_fd_t fd = -1;
+  if (handle_ == nullptr || uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd) != 0)
+    return false;  // NOLINT
+  char octet = 0;
+  return recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
+bool TcpStream::peer(sockaddr_storage& address) const {
+  int size = sizeof address;
+  return handle_ != nullptr &&
+         uv_tcp_getpeername(&handle_->tcp, reinterpret_cast<sockaddr*>(&address), &size) == 0;  // NOLINT
+}
+
+}  // namespace portcullis::net

@@ -1,0 +1,120 @@
+#include "proxy/net/tls_stream.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace portcullis::net {
+
+const BIO_METHOD* TlsStream::method() {
+  static BIO_METHOD* const shared = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "portcullis");
+    BIO_meth_set_read(made, bio_read);
+    BIO_meth_set_write(made, bio_write);
+    BIO_meth_set_ctrl(made, bio_ctrl);
+    return made;
+  }();
+  return shared;
+}
+
+TlsStream::TlsStream(SslPtr ssl) : ssl_(std::move(ssl)) {
+  BIO* bio = BIO_new(method());
+  BIO_set_data(bio, this);
+  BIO_set_init(bio, 1);
+  SSL_set_bio(ssl_.get(), bio, bio);
+}
+
+TlsStream::~TlsStream() = default;
+
+int TlsStream::bio_read(BIO* bio, char* data, int size) {
+  auto* self = static_cast<TlsStream*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  if (self->input_.empty()) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const std::size_t taken = std::min(self->input_.size(), static_cast<std::size_t>(size));
+  std::memcpy(data, self->input_.data(), taken);
+  self->input_.remove_prefix(taken);
+  return static_cast<int>(taken);
+}
+
+int TlsStream::bio_write(BIO* bio, const char* data, int size) {
+  auto* self = static_cast<TlsStream*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  // Nothing is expected to be written outside our calls; what BoringSSL has to say then waits.
+  if (self->output_ == nullptr) {
+    BIO_set_retry_write(bio);
+    return -1;
+  }
+  self->output_->append(data, static_cast<std::size_t>(size));
+  return size;
+}
+
+long TlsStream::bio_ctrl(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+
+void TlsStream::failed(int result) {
+  const int reason = SSL_get_error(ssl_.get(), result);
+  if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) return;
+  if (reason == SSL_ERROR_ZERO_RETURN) {
+    status_ = Status::closed;
+    return;
+  }
+  status_ = Status::failed;
+  const long verified = SSL_get_verify_result(ssl_.get());
+  error_ = verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_error_text();
+}
+
+TlsStream::Status TlsStream::handshake(std::string& out) {
+  if (status_ != Status::handshaking) return status_;
+  ERR_clear_error();
+  output_ = &out;
+  const int result = SSL_do_handshake(ssl_.get());
+  output_ = nullptr;
+  if (result == 1) {
+    status_ = Status::ok;
+  } else {
+    failed(result);
+  }
+  return status_;
+}
+
+std::size_t TlsStream::read(std::span<char> buffer, std::string& out) {
+  if (status_ != Status::ok) return 0;
+  ERR_clear_error();
+  output_ = &out;
+  std::size_t filled = 0;
+  while (filled < buffer.size()) {
+    const int result = SSL_read(ssl_.get(), buffer.data() + filled, static_cast<int>(buffer.size() - filled));
+    if (result <= 0) {
+      failed(result);
+      break;
+    }
+    filled += static_cast<std::size_t>(result);
+  }
+  output_ = nullptr;
+  return filled;
+}
+
+bool TlsStream::write(std::string_view plain, std::string& out) {
+  if (status_ != Status::ok) return false;
+  ERR_clear_error();
+  output_ = &out;
+  const int result = plain.empty() ? 0 : SSL_write(ssl_.get(), plain.data(), static_cast<int>(plain.size()));
+  output_ = nullptr;
+  if (result == static_cast<int>(plain.size())) return true;
+  failed(result);
+  return false;
+}
+
+void TlsStream::shutdown(std::string& out) {
+  if (status_ != Status::ok) return;
+  ERR_clear_error();
+  output_ = &out;
+  SSL_shutdown(ssl_.get());
+  output_ = nullptr;
+}
+
+}  // namespace portcullis::net

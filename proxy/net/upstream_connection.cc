@@ -1,0 +1,161 @@
+#include "proxy/net/upstream_connection.h"
+
+#include <array>
+#include <utility>
+
+namespace portcullis::net {
+
+using session::LinkFailure;
+using session::UpstreamLink;
+
+// Outlives the connection when that goes first: libuv still calls back.
+struct UpstreamConnection::Resolve {
+  uv_getaddrinfo_t request;
+  UpstreamConnection* owner;
+};
+
+UpstreamConnection::UpstreamConnection(LoopContext& context, Target target, Owner& owner)
+    : context_(context),
+      target_(std::move(target)),
+      owner_(owner),
+      stream_(context, *this),
+      link_(*target_.settings, target_.helo, target_.use_tls, target_.xclient) {
+  const config::Server& server = target_.settings->servers[target_.server];
+  link_.set_name(target_.settings->name + '/' + server.host + ':' + std::to_string(server.port));
+}
+
+UpstreamConnection::~UpstreamConnection() {
+  if (resolve_ != nullptr) {
+    resolve_->owner = nullptr;
+    uv_cancel(reinterpret_cast<uv_req_t*>(&resolve_->request));  // NOLINT: libuv's inheritance
+  }
+}
+
+void UpstreamConnection::open() {
+  const config::Server& server = target_.settings->servers[target_.server];
+  sockaddr_storage address{};
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&address);            // NOLINT: sockets API
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address);           // NOLINT
+  const auto* any = reinterpret_cast<const sockaddr*>(&address);  // NOLINT
+  if (uv_ip4_addr(server.host.c_str(), server.port, v4) == 0) return connect(any);
+  if (uv_ip6_addr(server.host.c_str(), server.port, v6) == 0) return connect(any);
+  auto* resolve = new Resolve{{}, this};  // NOLINT: freed in its callback
+  resolve->request.data = resolve;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  const auto done = [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
+    const std::unique_ptr<Resolve> owned(static_cast<Resolve*>(request->data));
+    if (owned->owner != nullptr) {
+      owned->owner->resolve_ = nullptr;
+      if (status == 0) {
+        owned->owner->connect(found->ai_addr);
+      } else {
+        owned->owner->fail(LinkFailure::connect, std::string("can not be resolved: ") + uv_strerror(status));
+      }
+    }
+    uv_freeaddrinfo(found);
+  };
+  const std::string port = std::to_string(server.port);
+  if (uv_getaddrinfo(context_.loop, &resolve->request, done, server.host.c_str(), port.c_str(), &hints) !=
+      0) {
+    delete resolve;
+    return fail(LinkFailure::connect, "can not be resolved");
+  }
+  resolve_ = resolve;
+}
+
+void UpstreamConnection::connect(const sockaddr* address) {
+  const int status = stream_.tcp().connect(address);
+  if (status != 0) fail(LinkFailure::connect, uv_strerror(status));
+}
+
+void UpstreamConnection::on_connected(int status) noexcept {
+  if (lost_) return;
+  if (status != 0) return fail(LinkFailure::connect, uv_strerror(status));
+  if (link_.connected() == UpstreamLink::Step::start_tls) start_tls();
+  if (!lost_) stream_.tcp().read(true);
+}
+
+void UpstreamConnection::start_tls() {
+  const std::string& name = target_.settings->server_name;
+  SslPtr ssl = target_.tls->session(name.empty() ? target_.settings->servers[target_.server].host : name);
+  if (!ssl) return fail(LinkFailure::tls, "no TLS session can be made");
+  stream_.start_tls(std::move(ssl));
+}
+
+void UpstreamConnection::on_tls_established() noexcept {
+  link_.tls_established(out_);
+  flush();
+}
+
+void UpstreamConnection::on_tls_failed(const std::string& error) noexcept {
+  tls_failed_ = true;
+  fail(LinkFailure::tls, error);
+}
+
+void UpstreamConnection::flush() {
+  stream_.write(out_);
+  out_.clear();
+}
+
+void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
+  while (!lost_) {
+    const UpstreamLink::Step step = link_.feed(bytes, out_);
+    flush();
+    switch (step) {
+      case UpstreamLink::Step::need_more:
+        return;
+      case UpstreamLink::Step::start_tls:
+        start_tls();
+        return;
+      case UpstreamLink::Step::ready:
+        owner_.on_opened(*this);
+        break;
+      case UpstreamLink::Step::answer:
+        owner_.on_answer(*this);
+        // 421: that was the last answer.
+        if (!lost_ && link_.failure() != LinkFailure::none)
+          return fail(link_.failure(), link_.failure_text());
+        break;
+      case UpstreamLink::Step::failed:
+        return fail(link_.failure(), link_.failure_text());
+    }
+  }
+}
+
+void UpstreamConnection::on_end(bool reset) noexcept {
+  if (lost_) return;
+  if (stream_.handshaking()) tls_failed_ = true;
+  fail(stream_.handshaking() ? LinkFailure::tls : LinkFailure::closed,
+       reset ? "connection reset" : "connection closed by the server");
+}
+
+void UpstreamConnection::on_flushed() noexcept {
+  if (!lost_) owner_.on_writable(*this);
+}
+
+void UpstreamConnection::fail(LinkFailure failure, std::string text) {
+  if (lost_) return;
+  lost_ = true;
+  link_.fail(failure, std::move(text));
+  stream_.tcp().close();
+  owner_.on_lost(*this);
+}
+
+void UpstreamConnection::close() {
+  if (lost_) return;
+  lost_ = true;
+  if (link_.ready() && link_.outstanding() == 0) {
+    link_.command("QUIT\r\n", session::Expect::quit, out_);
+    flush();
+    stream_.close_notify();
+  }
+  stream_.tcp().close();
+}
+
+void UpstreamConnection::abort() {
+  lost_ = true;
+  stream_.tcp().close();
+}
+
+}  // namespace portcullis::net

@@ -1,0 +1,90 @@
+// One connection to one upstream server: resolve, connect, TLS, opening; then a link that carries
+// transactions. Its owner (a pool or the health probe) hears what happens and alone decides its end.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "proxy/config/config.h"
+#include "proxy/net/secure_stream.h"
+#include "proxy/net/tls_context.h"
+#include "proxy/session/upstream_link.h"
+
+namespace portcullis::net {
+
+class ClientConnection;
+
+class UpstreamConnection final : public SecureStream::Handler {
+ public:
+  class Owner {
+   public:
+    virtual void on_opened(UpstreamConnection& connection) noexcept = 0;
+    virtual void on_answer(UpstreamConnection& connection) noexcept = 0;  // link().answer()
+    virtual void on_lost(UpstreamConnection& connection) noexcept = 0;    // link().failure(); once
+    virtual void on_writable(UpstreamConnection& connection) noexcept { (void)connection; }
+
+   protected:
+    ~Owner() = default;
+  };
+
+  struct Target {
+    const config::Upstream* settings = nullptr;
+    std::size_t server = 0;  // into settings->servers
+    const ClientTls* tls = nullptr;
+    bool use_tls = true;  // false: opportunistic TLS failed here a moment ago
+    std::string helo;
+    std::string xclient;
+  };
+
+  UpstreamConnection(LoopContext& context, Target target, Owner& owner);
+  ~UpstreamConnection();
+
+  void open();
+  void write(const session::Output& bytes) { stream_.write(bytes); }
+  // Bytes (or the end) wait to be read. While no reply is owed these are bytes nobody asked for: no
+  // command may be sent onto such a connection.
+  bool readable_now() const { return stream_.tcp().readable_now(); }
+  void fail(session::LinkFailure failure, std::string text);
+  void close();  // sends QUIT first where that makes sense
+  void abort();  // at once
+  session::UpstreamLink& link() { return link_; }
+  std::size_t queued() const { return stream_.tcp().queued(); }
+  const Target& target() const { return target_; }
+  bool lost() const { return lost_; }
+  bool opened() const { return link_.ready(); }
+  bool tls_was_the_problem() const { return tls_failed_; }
+
+  // For the owner's book-keeping.
+  ClientConnection* client = nullptr;
+  bool idle = false;
+  std::int64_t opened_at_ms = 0;
+  std::int64_t idle_since_ms = 0;
+  std::int64_t deadline_ms = 0;  // of the opening, or of the replies still owed when detached
+  std::uint32_t transactions = 0;
+
+ private:
+  struct Resolve;
+  void on_connected(int status) noexcept override;
+  void on_plain(std::string_view bytes) noexcept override;
+  void on_tls_established() noexcept override;
+  void on_tls_failed(const std::string& error) noexcept override;
+  void on_end(bool reset) noexcept override;
+  void on_flushed() noexcept override;
+  void connect(const sockaddr* address);
+  void start_tls();
+  void flush();
+
+  LoopContext& context_;
+  Target target_;
+  Owner& owner_;
+  SecureStream stream_;
+  session::UpstreamLink link_;
+  session::Output out_;
+  Resolve* resolve_ = nullptr;
+  bool lost_ = false;
+  bool tls_failed_ = false;
+};
+
+}  // namespace portcullis::net

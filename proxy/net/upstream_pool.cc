@@ -1,0 +1,405 @@
+#include "proxy/net/upstream_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proxy/net/client_connection.h"
+
+namespace portcullis::net {
+
+using session::LinkFailure;
+
+namespace {
+
+constexpr std::int64_t down_ms = 2'000;                // a server that failed is asked last for so long
+constexpr std::int64_t clear_text_ms = 5 * 60 * 1000;  // opportunistic TLS failed: in the clear for so long
+constexpr std::int64_t settle_ms = 10'000;             // for replies still owed by a connection given back
+
+metrics::ConnectResult connect_result(LinkFailure failure) {
+  switch (failure) {
+    case LinkFailure::none:
+      return metrics::ConnectResult::success;
+    case LinkFailure::connect:
+      return metrics::ConnectResult::refused;
+    case LinkFailure::timeout:
+      return metrics::ConnectResult::timeout;
+    case LinkFailure::closed:
+      return metrics::ConnectResult::lost;
+    case LinkFailure::tls:
+    case LinkFailure::tls_not_offered:
+      return metrics::ConnectResult::tls;
+    case LinkFailure::refused:
+    case LinkFailure::malformed:
+    case LinkFailure::unasked:
+      return metrics::ConnectResult::greeting;
+    case LinkFailure::auth:
+    case LinkFailure::xclient:
+      return metrics::ConnectResult::login;
+    case LinkFailure::busy:
+      break;
+  }
+  return metrics::ConnectResult::other;
+}
+
+metrics::FailoverReason failover_reason(LinkFailure failure) {
+  switch (connect_result(failure)) {
+    case metrics::ConnectResult::tls:
+      return metrics::FailoverReason::tls;
+    case metrics::ConnectResult::greeting:
+      return metrics::FailoverReason::greeting;
+    case metrics::ConnectResult::login:
+      return metrics::FailoverReason::login;
+    default:
+      return metrics::FailoverReason::connect;
+  }
+}
+
+metrics::UpstreamVerb verb_of(session::Expect what) {
+  using metrics::UpstreamVerb;
+  switch (what) {
+    case session::Expect::xforward:
+      return UpstreamVerb::xforward;
+    case session::Expect::mail:
+      return UpstreamVerb::mail;
+    case session::Expect::rcpt:
+      return UpstreamVerb::rcpt;
+    case session::Expect::data:
+      return UpstreamVerb::data;
+    case session::Expect::chunk:
+      return UpstreamVerb::bdat;
+    case session::Expect::end_of_data:
+      return UpstreamVerb::end_of_data;
+    case session::Expect::rset:
+      return UpstreamVerb::rset;
+    default:
+      return UpstreamVerb::quit;
+  }
+}
+
+}  // namespace
+
+UpstreamPool::UpstreamPool(LoopContext& context, const Snapshot& snapshot, std::size_t upstream,
+                           metrics::Shard& shard, PoolHost& host)
+    : context_(context),
+      snapshot_(snapshot),
+      upstream_(upstream),
+      settings_(snapshot.config->upstreams[upstream]),
+      shard_(shard),
+      host_(host),
+      servers_(settings_.servers.size()) {}
+
+UpstreamPool::~UpstreamPool() = default;
+
+std::uint16_t UpstreamPool::server_label(const UpstreamConnection& connection) const {
+  return snapshot_.server_labels[upstream_][connection.target().server];
+}
+
+void UpstreamPool::count_connect(const UpstreamConnection& connection, metrics::ConnectResult result) {
+  shard_.add<metrics::Metric::upstream_connects>(server_label(connection), result);
+}
+
+// --- taking ---------------------------------------------------------------------------------------
+
+UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
+  if (bound_to_client()) {
+    for (const auto& connection : connections_) {
+      if (connection->client == &client && connection->opened() && !connection->lost())
+        return connection.get();
+    }
+    waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000});
+    shard_.up<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
+    open_for(client.xclient(), &client);
+    return nullptr;
+  }
+  while (!idle_.empty()) {
+    UpstreamConnection& connection = *idle_.back();
+    idle_.pop_back();
+    connection.idle = false;
+    shard_.down<metrics::Metric::upstream_connections>(server_label(connection),
+                                                       metrics::ConnectionState::idle);
+    if (connection.readable_now()) {
+      // Closed by the server while it was idle, or it talks unasked: either way not usable.
+      shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
+                                                       metrics::ConnectionState::active);
+      drop(connection);
+      continue;
+    }
+    shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
+                                                     metrics::ConnectionState::active);
+    shard_.add<metrics::Metric::upstream_connection_reuses>(snapshot_.upstream_labels[upstream_]);
+    attach(connection, client);
+    return &connection;
+  }
+  if (waiters_.size() >= settings_.waiting_max) {
+    host_.deny_later(client, LinkFailure::busy, "too many sessions wait for a connection");
+    return nullptr;
+  }
+  waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000});
+  shard_.up<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
+  open_more();
+  return nullptr;
+}
+
+void UpstreamPool::attach(UpstreamConnection& connection, ClientConnection& client) {
+  connection.client = &client;
+  connection.deadline_ms = 0;
+  ++connection.transactions;
+}
+
+void UpstreamPool::cancel(ClientConnection& client) {
+  const auto gone =
+      std::remove_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return w.client == &client; });
+  shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_],
+                                                 static_cast<std::uint64_t>(waiters_.end() - gone));
+  waiters_.erase(gone, waiters_.end());
+  for (const auto& connection : connections_) {
+    if (connection->client == &client && !connection->opened()) connection->client = nullptr;
+  }
+}
+
+// --- opening --------------------------------------------------------------------------------------
+
+std::size_t UpstreamPool::next_server(std::size_t from) const {
+  // In order of preference; servers known to be down only when nothing else is left.
+  const std::int64_t now = host_.mono_ms();
+  for (std::size_t i = from; i < settings_.servers.size(); ++i) {
+    if (servers_[i].down_until_ms <= now && snapshot_.health->up(upstream_, i)) return i;
+  }
+  for (std::size_t i = from; i < settings_.servers.size(); ++i) {
+    if (servers_[i].down_until_ms <= now) return i;
+  }
+  return from < settings_.servers.size() ? from : settings_.servers.size();
+}
+
+void UpstreamPool::open_more() {
+  const std::size_t most = std::size_t{settings_.connections_max} * settings_.servers.size();
+  while (opening_ < waiters_.size() && connections_.size() < most) {
+    if (!start(next_server(0), {}, nullptr)) return;
+  }
+}
+
+void UpstreamPool::open_for(std::string xclient, ClientConnection* bound) {
+  start(next_server(0), std::move(xclient), bound);
+}
+
+bool UpstreamPool::start(std::size_t server, std::string xclient, ClientConnection* bound) {
+  if (server >= settings_.servers.size()) return false;
+  UpstreamConnection::Target target;
+  target.settings = &settings_;
+  target.server = server;
+  target.tls = snapshot_.client_tls[upstream_].get();
+  target.use_tls = servers_[server].clear_text_until_ms <= host_.mono_ms();
+  target.helo = settings_.helo.empty() ? snapshot_.config->hostname : settings_.helo;
+  target.xclient = std::move(xclient);
+  connections_.push_back(std::make_unique<UpstreamConnection>(context_, std::move(target), *this));
+  UpstreamConnection& connection = *connections_.back();
+  connection.client = bound;
+  connection.opened_at_ms = host_.mono_ms();
+  connection.deadline_ms = host_.mono_ms() + std::int64_t{settings_.connect_timeout_seconds} * 1000;
+  ++opening_;
+  shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
+                                                   metrics::ConnectionState::active);
+  connection.open();
+  return true;
+}
+
+void UpstreamPool::on_opened(UpstreamConnection& connection) noexcept {
+  --opening_;
+  count_connect(connection, metrics::ConnectResult::success);
+  shard_.observe<metrics::Metric::upstream_connect_duration>(
+      snapshot_.upstream_labels[upstream_],
+      static_cast<double>(host_.mono_ms() - connection.opened_at_ms) / 1000);
+  connection.deadline_ms = 0;
+  hand_over(connection);
+}
+
+void UpstreamPool::hand_over(UpstreamConnection& connection) {
+  const auto waiter = bound_to_client()
+                          ? std::find_if(waiters_.begin(), waiters_.end(),
+                                         [&](const Waiter& w) { return w.client == connection.client; })
+                          : waiters_.begin();
+  if (waiter == waiters_.end()) {
+    // Nobody waits any more; a connection made for one client is of no use to another.
+    if (bound_to_client()) return drop(connection);
+    return park(connection);
+  }
+  ClientConnection& client = *waiter->client;
+  waiters_.erase(waiter);
+  shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
+  attach(connection, client);
+  host_.grant_later(client, connection);
+}
+
+void UpstreamPool::park(UpstreamConnection& connection) {
+  connection.client = nullptr;
+  const bool worn = connection.transactions >= settings_.transactions_per_connection;
+  if (worn || idle_.size() >= settings_.idle_max) return drop(connection);
+  connection.idle = true;
+  connection.idle_since_ms = host_.mono_ms();
+  connection.deadline_ms = 0;
+  shard_.down<metrics::Metric::upstream_connections>(server_label(connection),
+                                                     metrics::ConnectionState::active);
+  shard_.up<metrics::Metric::upstream_connections>(server_label(connection), metrics::ConnectionState::idle);
+  idle_.push_back(&connection);
+}
+
+// --- giving back ----------------------------------------------------------------------------------
+
+void UpstreamPool::forget(ClientConnection& client) {
+  cancel(client);
+  if (!bound_to_client()) return;
+  for (const auto& connection : connections_) {
+    if (connection->client == &client) {
+      connection->client = nullptr;
+      drop(*connection);
+      return;
+    }
+  }
+}
+
+void UpstreamPool::release(UpstreamConnection& connection) {
+  if (bound_to_client() && !connection.lost()) return;  // stays with its client until that goes
+  connection.client = nullptr;
+  if (connection.lost()) return drop(connection);
+  if (connection.link().outstanding() > 0) {
+    connection.deadline_ms = host_.mono_ms() + settle_ms;
+    return;
+  }
+  if (!waiters_.empty() && connection.transactions < settings_.transactions_per_connection)
+    return hand_over(connection);
+  park(connection);
+}
+
+void UpstreamPool::abort(UpstreamConnection& connection) {
+  connection.client = nullptr;
+  connection.abort();
+  drop(connection);
+}
+
+void UpstreamPool::drop(UpstreamConnection& connection) {
+  const auto at = std::find_if(connections_.begin(), connections_.end(),
+                               [&](const auto& owned) { return owned.get() == &connection; });
+  if (at == connections_.end()) return;
+  if (connection.idle) std::erase(idle_, &connection);
+  shard_.down<metrics::Metric::upstream_connections>(
+      server_label(connection),
+      connection.idle ? metrics::ConnectionState::idle : metrics::ConnectionState::active);
+  connection.idle = false;
+  connection.close();
+  host_.bury(std::move(*at));
+  connections_.erase(at);
+  if (!waiters_.empty() && !bound_to_client()) open_more();
+}
+
+// --- what connections tell ------------------------------------------------------------------------
+
+void UpstreamPool::on_answer(UpstreamConnection& connection) noexcept {
+  const smtp::Reply& reply = connection.link().answer();
+  shard_.add<metrics::Metric::upstream_replies>(snapshot_.upstream_labels[upstream_],
+                                                verb_of(connection.link().answered()),
+                                                metrics::code_class_of(reply.code));
+  if (connection.client != nullptr) return connection.client->on_upstream_answer(connection);
+  // Given back while it still owed replies: only a RSET that was accepted makes it clean.
+  if (connection.link().outstanding() > 0) return;
+  if (connection.link().answered() == session::Expect::rset && reply.code == 250) {
+    if (!waiters_.empty() && connection.transactions < settings_.transactions_per_connection) {
+      return hand_over(connection);
+    }
+    return park(connection);
+  }
+  drop(connection);
+}
+
+void UpstreamPool::on_lost(UpstreamConnection& connection) noexcept {
+  // A failure during the opening concerns whoever waits; later it concerns the session that has it.
+  if (connection.deadline_ms != 0 && connection.transactions == 0 &&
+      connection.link().failure() != LinkFailure::none && !connection.idle) {
+    return opening_failed(connection);
+  }
+  ClientConnection* client = std::exchange(connection.client, nullptr);
+  const LinkFailure failure = connection.link().failure();
+  const std::string text = connection.link().failure_text();
+  const bool detach = client != nullptr;
+  drop(connection);
+  if (detach) client->on_upstream_lost(connection, failure, text);
+}
+
+void UpstreamPool::opening_failed(UpstreamConnection& connection) {
+  --opening_;
+  const LinkFailure failure = connection.link().failure();
+  const std::string text = connection.link().name() + ": " + connection.link().failure_text();
+  const std::size_t server = connection.target().server;
+  std::string xclient = connection.target().xclient;
+  ClientConnection* bound = connection.client;
+  connection.client = nullptr;
+  count_connect(connection, connect_result(failure));
+  const bool clear_text_next = connection.tls_was_the_problem() && connection.target().use_tls &&
+                               settings_.tls == config::UpstreamTls::opportunistic;
+  if (clear_text_next) {
+    servers_[server].clear_text_until_ms = host_.mono_ms() + clear_text_ms;
+  } else {
+    servers_[server].down_until_ms = host_.mono_ms() + down_ms;
+  }
+  // The next attempt first, so that drop() does not start another one for the same waiter.
+  bool going_on = false;
+  if (!waiters_.empty()) {
+    const std::size_t next = clear_text_next ? server : next_server(server + 1);
+    if (next != server) {
+      shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
+                                                      failover_reason(failure));
+    }
+    going_on = start(next, std::move(xclient), bound);
+  }
+  std::deque<Waiter> disappointed;
+  if (!going_on && opening_ == 0) {
+    disappointed.swap(waiters_);
+  } else if (!going_on && bound != nullptr) {
+    const auto at =
+        std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return w.client == bound; });
+    if (at != waiters_.end()) {
+      disappointed.push_back(*at);
+      waiters_.erase(at);
+    }
+  }
+  drop(connection);
+  for (const Waiter& waiter : disappointed) {
+    shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
+    host_.deny_later(*waiter.client, failure, text);
+  }
+}
+
+void UpstreamPool::on_writable(UpstreamConnection& connection) noexcept {
+  if (connection.client != nullptr) connection.client->on_upstream_writable();
+}
+
+// --- time -----------------------------------------------------------------------------------------
+
+void UpstreamPool::sweep() {
+  const std::int64_t now = host_.mono_ms();
+  while (!waiters_.empty() && waiters_.front().deadline_ms <= now) {
+    ClientConnection& client = *waiters_.front().client;
+    waiters_.pop_front();
+    shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
+    host_.deny_later(client, LinkFailure::busy, "no connection became free in time");
+  }
+  std::vector<UpstreamConnection*> late;
+  for (const auto& connection : connections_) {
+    if (connection->deadline_ms != 0 && connection->deadline_ms <= now) late.push_back(connection.get());
+    if (connection->idle && connection->idle_since_ms + std::int64_t{settings_.idle_seconds} * 1000 <= now) {
+      late.push_back(connection.get());
+    }
+  }
+  for (UpstreamConnection* connection : late) {
+    if (connection->idle) {
+      drop(*connection);
+    } else {
+      connection->fail(LinkFailure::timeout, "no answer in time");
+    }
+  }
+}
+
+void UpstreamPool::close_idle() {
+  while (!idle_.empty()) drop(*idle_.back());
+}
+
+}  // namespace portcullis::net

@@ -1,0 +1,91 @@
+// The connections of one worker to one upstream: kept warm for reuse, bounded, with failover over its
+// servers and a bounded queue of sessions that wait.
+//
+// A session gets the connection opened or used last (it is the most likely to live). A connection
+// comes back clean: what it still owes is read first, and anything unexpected ends it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "metrics/shard.h"
+#include "proxy/net/snapshot.h"
+#include "proxy/net/upstream_connection.h"
+
+namespace portcullis::net {
+
+class ClientConnection;
+
+// What a pool asks of its worker: time, and calls to sessions outside the event under way.
+class PoolHost {
+ public:
+  virtual std::int64_t mono_ms() const = 0;
+  // Later in this turn of the loop: client->on_upstream_granted(connection) / on_upstream_denied(...).
+  virtual void grant_later(ClientConnection& client, UpstreamConnection& connection) = 0;
+  virtual void deny_later(ClientConnection& client, session::LinkFailure failure, std::string text) = 0;
+  virtual void bury(std::unique_ptr<UpstreamConnection> connection) = 0;
+
+ protected:
+  ~PoolHost() = default;
+};
+
+class UpstreamPool final : public UpstreamConnection::Owner {
+ public:
+  UpstreamPool(LoopContext& context, const Snapshot& snapshot, std::size_t upstream, metrics::Shard& shard,
+               PoolHost& host);
+  ~UpstreamPool();
+
+  // A usable connection at once, or null: then the client waits and hears later.
+  UpstreamConnection* acquire(ClientConnection& client);
+  void cancel(ClientConnection& client);
+  void forget(ClientConnection& client);  // the client is gone
+  void release(UpstreamConnection& connection);
+  void abort(UpstreamConnection& connection);
+  void sweep();  // deadlines, idle connections
+  void close_idle();
+  bool empty() const { return connections_.empty(); }
+
+ private:
+  void on_opened(UpstreamConnection& connection) noexcept override;
+  void on_answer(UpstreamConnection& connection) noexcept override;
+  void on_lost(UpstreamConnection& connection) noexcept override;
+  void on_writable(UpstreamConnection& connection) noexcept override;
+  void open_for(std::string xclient, ClientConnection* bound);
+  void open_more();
+  bool start(std::size_t server, std::string xclient, ClientConnection* bound);
+  std::size_t next_server(std::size_t after) const;
+  void hand_over(UpstreamConnection& connection);
+  void park(UpstreamConnection& connection);
+  void drop(UpstreamConnection& connection);
+  void opening_failed(UpstreamConnection& connection);
+  void attach(UpstreamConnection& connection, ClientConnection& client);
+  bool bound_to_client() const { return settings_.client_identity == config::ClientIdentity::xclient; }
+  std::uint16_t server_label(const UpstreamConnection& connection) const;
+  void count_connect(const UpstreamConnection& connection, metrics::ConnectResult result);
+
+  struct Waiter {
+    ClientConnection* client;
+    std::int64_t deadline_ms;
+  };
+  struct ServerState {
+    std::int64_t down_until_ms = 0;        // after a failed connect
+    std::int64_t clear_text_until_ms = 0;  // after a failed opportunistic handshake
+  };
+
+  LoopContext& context_;
+  const Snapshot& snapshot_;
+  const std::size_t upstream_;
+  const config::Upstream& settings_;
+  metrics::Shard& shard_;
+  PoolHost& host_;
+  std::vector<std::unique_ptr<UpstreamConnection>> connections_;
+  std::vector<UpstreamConnection*> idle_;  // most recently used last
+  std::deque<Waiter> waiters_;
+  std::vector<ServerState> servers_;
+  std::size_t opening_ = 0;
+};
+
+}  // namespace portcullis::net

@@ -1,0 +1,355 @@
+#include "proxy/net/worker.h"
+
+#include <openssl/rand.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace portcullis::net {
+
+namespace {
+
+constexpr std::uint64_t sweep_ms = 250;
+constexpr int backlog = 1024;
+
+constexpr std::string_view too_many_text =
+    "421 4.7.0 Too many connections from your network, try again later\r\n";
+constexpr std::string_view too_fast_text =
+    "421 4.7.0 Too many connections per minute from your network, try again later\r\n";
+constexpr std::string_view full_text = "421 4.3.2 Too many connections, try again later\r\n";
+constexpr std::string_view drain_text = "421 4.3.2 Service is closing, try again later\r\n";
+
+template <typename T>
+uv_handle_t* handle_of(T* handle) {
+  return reinterpret_cast<uv_handle_t*>(handle);  // NOLINT: libuv's inheritance
+}
+
+}  // namespace
+
+struct Worker::Listening {
+  uv_tcp_t tcp{};
+  Worker* worker = nullptr;
+  std::size_t listener = 0;
+  std::string key;
+};
+
+Worker::Worker(std::size_t index, std::shared_ptr<const Snapshot> snapshot)
+    : index_(index),
+      read_buffer_(buffer_octets),
+      plain_buffer_(buffer_octets),
+      shard_(*snapshot->lasting.telemetry->workers[index]) {
+  uv_loop_init(&loop_);
+  context_ = {&loop_, read_buffer_, plain_buffer_, {}};
+  async_.data = sweep_timer_.data = check_.data = this;
+  uv_async_init(&loop_, &async_, [](uv_async_t* async) {
+    auto& self = *static_cast<Worker*>(async->data);
+    std::vector<std::function<void()>> tasks;
+    {
+      const std::lock_guard lock(self.mutex_);
+      tasks.swap(self.mailbox_);
+    }
+    for (const auto& task : tasks) {
+      task();
+      self.settle();
+    }
+  });
+  uv_timer_init(&loop_, &sweep_timer_);
+  uv_check_init(&loop_, &check_);
+  // What died during this turn of the loop is freed at its end, never under its own feet.
+  uv_check_start(&check_, [](uv_check_t* check) { static_cast<Worker*>(check->data)->bury_all(); });
+  generation_ = make_generation(std::move(snapshot));
+}
+
+Worker::~Worker() {
+  stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+std::shared_ptr<Generation> Worker::make_generation(std::shared_ptr<const Snapshot> snapshot) {
+  const Snapshot& s = *snapshot;
+  auto generation = std::make_shared<Generation>(
+      Generation{snapshot,
+                 {*s.config, *s.chain, *s.lasting.journal, shard_, s.rule_labels, content_, staged_, framed_},
+                 {},
+                 0});
+  for (std::size_t i = 0; i < s.config->upstreams.size(); ++i) {
+    generation->pools.push_back(std::make_unique<UpstreamPool>(context_, s, i, shard_, *this));
+  }
+  per_listener_.assign(s.config->listeners.size(), 0);
+  return generation;
+}
+
+// --- other threads --------------------------------------------------------------------------------
+
+void Worker::post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    mailbox_.push_back(std::move(task));
+  }
+  uv_async_send(&async_);
+}
+
+void Worker::run(std::vector<BoundSocket> sockets) {
+  for (const BoundSocket& socket : sockets) listen(socket);
+  uv_timer_start(
+      &sweep_timer_, [](uv_timer_t* timer) { static_cast<Worker*>(timer->data)->sweep(); }, sweep_ms,
+      sweep_ms);
+  thread_ = std::thread([this] { thread(); });
+}
+
+void Worker::thread() {
+  pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index_)).c_str());
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  uv_loop_close(&loop_);
+}
+
+void Worker::reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundSocket> sockets,
+                    std::vector<std::pair<std::string, std::size_t>> keys) {
+  post([this, snapshot = std::move(snapshot), sockets = std::move(sockets), keys = std::move(keys)] {
+    retired_.push_back(std::exchange(generation_, make_generation(snapshot)));
+    for (auto& listening : listening_) {
+      const auto kept =
+          std::find_if(keys.begin(), keys.end(), [&](const auto& k) { return k.first == listening->key; });
+      if (kept != keys.end()) {
+        listening->listener = kept->second;
+        continue;
+      }
+      Listening* gone = listening.release();
+      uv_close(handle_of(&gone->tcp),
+               [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
+    }
+    std::erase(listening_, nullptr);
+    for (const BoundSocket& socket : sockets) listen(socket);
+  });
+}
+
+void Worker::drain() {
+  post([this] {
+    draining_ = true;
+    for (auto& listening : listening_) {
+      Listening* gone = listening.release();
+      uv_close(handle_of(&gone->tcp),
+               [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
+    }
+    listening_.clear();
+    // Carrying out one may end others: by index, over what is there now.
+    std::vector<ClientConnection*> all;
+    for (const auto& connection : connections_) all.push_back(connection.get());
+    for (ClientConnection* connection : all) connection->drain();
+  });
+}
+
+void Worker::kill_sessions() {
+  post([this] {
+    std::vector<ClientConnection*> all;
+    for (const auto& connection : connections_) all.push_back(connection.get());
+    for (ClientConnection* connection : all) connection->kill();
+  });
+}
+
+void Worker::stop() {
+  if (!thread_.joinable()) return;
+  post([this] {
+    for (auto& listening : listening_) {
+      Listening* gone = listening.release();
+      uv_close(handle_of(&gone->tcp),
+               [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
+    }
+    listening_.clear();
+    connections_.clear();
+    deliveries_.clear();
+    retired_.clear();
+    for (const auto& pool : generation_->pools) pool->close_idle();
+    bury_all();
+    generation_.reset();
+    uv_close(handle_of(&sweep_timer_), nullptr);
+    uv_close(handle_of(&check_), nullptr);
+    uv_close(handle_of(&async_), nullptr);
+  });
+}
+
+// --- accepting ------------------------------------------------------------------------------------
+
+void Worker::listen(const BoundSocket& socket) {
+  auto listening = std::make_unique<Listening>();
+  listening->worker = this;
+  listening->listener = socket.listener;
+  listening->key = socket.key;
+  listening->tcp.data = listening.get();
+  uv_tcp_init(&loop_, &listening->tcp);
+  uv_tcp_open(&listening->tcp, socket.fd);
+  uv_listen(reinterpret_cast<uv_stream_t*>(&listening->tcp), backlog,  // NOLINT: libuv's inheritance
+            [](uv_stream_t* server, int status) {
+              auto& self = *static_cast<Listening*>(server->data);
+              if (status == 0) self.worker->on_connection(self);
+            });
+  listening_.push_back(std::move(listening));
+}
+
+std::string Worker::next_id() {
+  // Time, worker and count, then random: unique over restarts and gateways, and not to be guessed.
+  static constexpr std::string_view digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  auto time = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+  std::array<std::uint8_t, 4> random{};
+  RAND_bytes(random.data(), random.size());
+  std::string id(8, '0');
+  for (std::size_t i = id.size(); i-- > 0; time >>= 5) id[i] = digits[time & 31];
+  id.push_back(digits[(index_ * 7 + ++sequence_) & 31]);
+  for (const std::uint8_t octet : random) id.push_back(digits[octet & 31]);
+  return id;
+}
+
+void Worker::on_connection(Listening& listening) {
+  const std::size_t listener = listening.listener;
+  connections_.push_back(std::make_unique<ClientConnection>(*this, generation_, listener));
+  ClientConnection& connection = *connections_.back();
+  connection.index = connections_.size() - 1;
+  ++generation_->sessions;
+  session_count_.store(connections_.size(), std::memory_order_relaxed);
+  if (!connection.accept(reinterpret_cast<uv_stream_t*>(&listening.tcp)))
+    return connection.turn_away({});  // NOLINT
+  const Snapshot& snapshot = *generation_->snapshot;
+  const std::uint16_t label = snapshot.listeners[listener].label;
+  const auto refuse = [&](metrics::ConnectionReject reason, std::string_view text) {
+    shard_.add<metrics::Metric::connections_rejected>(label, reason);
+    connection.turn_away(text);
+  };
+  if (draining_) return refuse(metrics::ConnectionReject::draining, drain_text);
+  if (per_listener_[listener] >= snapshot.config->listeners[listener].limits.connections) {
+    return refuse(metrics::ConnectionReject::listener_limit, full_text);
+  }
+  const policy::ConnectionRule& rule = snapshot.config->policy.connections;
+  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  if (rule.mode != policy::Mode::off &&
+      !snapshot.chain->permissions(connection.address()).exempt_from_connection_limits) {
+    const policy::ConnectionAnswer answer =
+        snapshot.lasting.connections->open(rule, connection.address(), now);
+    if (answer != policy::ConnectionAnswer::accept && rule.mode == policy::Mode::enforce) {
+      const bool many = answer == policy::ConnectionAnswer::too_many;
+      return refuse(many ? metrics::ConnectionReject::too_many : metrics::ConnectionReject::too_fast,
+                    many ? too_many_text : too_fast_text);
+    }
+    connection.owes_close = answer == policy::ConnectionAnswer::accept;
+  }
+  ++per_listener_[listener];
+  connection.start(next_id());
+  settle();
+}
+
+void Worker::bury(ClientConnection& connection) {
+  const std::size_t index = connection.index;
+  Generation& generation = *connection.generation();
+  --generation.sessions;
+  if (connection.counted() && &generation == generation_.get()) --per_listener_[connection.listener_index()];
+  if (connection.owes_close) {
+    generation.snapshot->lasting.connections->close(generation.snapshot->config->policy.connections,
+                                                    connection.address());
+  }
+  dead_connections_.push_back(std::move(connections_[index]));
+  if (index + 1 != connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->index = index;
+  }
+  connections_.pop_back();
+  session_count_.store(connections_.size(), std::memory_order_relaxed);
+}
+
+// --- deliveries -----------------------------------------------------------------------------------
+
+void Worker::grant_later(ClientConnection& client, UpstreamConnection& connection) {
+  deliveries_.push_back({&client, &connection, session::LinkFailure::none, {}});
+}
+
+void Worker::deny_later(ClientConnection& client, session::LinkFailure failure, std::string text) {
+  deliveries_.push_back({&client, nullptr, failure, std::move(text)});
+}
+
+void Worker::bury(std::unique_ptr<UpstreamConnection> connection) {
+  dead_upstreams_.push_back(std::move(connection));
+}
+
+void Worker::settle() {
+  // Deliveries may cause further ones.
+  while (!deliveries_.empty()) {
+    std::vector<Delivery> now;
+    now.swap(deliveries_);
+    for (Delivery& delivery : now) {
+      if (delivery.connection == nullptr) {
+        delivery.client->on_upstream_denied(delivery.failure, delivery.text);
+      } else if (delivery.connection->client == delivery.client) {
+        delivery.client->on_upstream_granted(*delivery.connection);
+      }
+    }
+  }
+}
+
+void Worker::bury_all() {
+  settle();
+  dead_connections_.clear();
+  dead_upstreams_.clear();
+}
+
+void Worker::call_after(std::uint32_t delay_ms, std::function<void()> task) {
+  struct Timer {
+    uv_timer_t timer;
+    std::function<void()> task;
+    Worker* worker;
+  };
+  auto* timer = new Timer{{}, std::move(task), this};  // NOLINT: freed in its close callback
+  timer->timer.data = timer;
+  uv_timer_init(&loop_, &timer->timer);
+  uv_timer_start(
+      &timer->timer,
+      [](uv_timer_t* handle) {
+        auto* self = static_cast<Timer*>(handle->data);
+        self->task();
+        self->worker->settle();
+        uv_close(handle_of(handle), [](uv_handle_t* closed) { delete static_cast<Timer*>(closed->data); });
+      },
+      delay_ms, 0);
+}
+
+// --- time -----------------------------------------------------------------------------------------
+
+void Worker::sweep() {
+  const std::int64_t now = mono_ms();
+  if (sweep_due_ms_ != 0) {
+    shard_.observe<metrics::Metric::event_loop_lag>(
+        index_, static_cast<double>(std::max<std::int64_t>(0, now - sweep_due_ms_)) / 1000);
+  }
+  sweep_due_ms_ = now + static_cast<std::int64_t>(sweep_ms);
+  // From the end: one that ends moves the last into its place, which was looked at already.
+  for (std::size_t i = connections_.size(); i-- > 0;) {
+    if (i < connections_.size()) connections_[i]->sweep(now);
+  }
+  for (const auto& pool : generation_->pools) pool->sweep();
+  for (const auto& generation : retired_) {
+    for (const auto& pool : generation->pools) {
+      pool->sweep();
+      if (generation->sessions == 0) pool->close_idle();
+    }
+  }
+  settle();
+  std::erase_if(retired_, [](const auto& generation) {
+    return generation->sessions == 0 && std::all_of(generation->pools.begin(), generation->pools.end(),
+                                                    [](const auto& pool) { return pool->empty(); });
+  });
+}
+
+void Worker::upstream_trouble(const session::ListenerFacts& listener, const std::string& session,
+                              session::LinkFailure failure, const std::string& text) {
+  generation_->snapshot->lasting.journal->write(
+      metrics::EventRecord{std::chrono::system_clock::now(),
+                           metrics::EventRecord::Level::warning,
+                           "upstream_failed",
+                           session,
+                           {{"upstream", listener.upstream.name},
+                            {"failure", std::string(session::name_of(failure))},
+                            {"detail", text}},
+                           "the upstream could not take the transaction"});
+}
+
+}  // namespace portcullis::net

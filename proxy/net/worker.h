@@ -1,0 +1,118 @@
+// One thread, one loop: its share of every listening socket, its sessions, its pools. Nothing here is
+// touched by another thread but the mailbox (post).
+#pragma once
+
+#include <uv.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proxy/net/client_connection.h"
+#include "proxy/net/snapshot.h"
+#include "proxy/net/upstream_pool.h"
+#include "proxy/session/effects.h"
+
+namespace portcullis::net {
+
+// A snapshot as one worker uses it. Ends with its last session.
+struct Generation {
+  std::shared_ptr<const Snapshot> snapshot;
+  session::Environment environment;
+  std::vector<std::unique_ptr<UpstreamPool>> pools;  // by upstream
+  std::size_t sessions = 0;
+};
+
+// A bound, listening socket for one worker; owned by whoever holds it until the worker takes it.
+struct BoundSocket {
+  int fd = -1;
+  std::size_t listener = 0;  // into Config::listeners
+  std::string key;           // "address:port" or the systemd name: the same key is the same socket
+};
+
+class Worker final : public PoolHost {
+ public:
+  Worker(std::size_t index, std::shared_ptr<const Snapshot> snapshot);
+  ~Worker();  // stops and joins
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Any thread.
+  void run(std::vector<BoundSocket> sockets);
+  void post(std::function<void()> task);
+  // New sessions use `snapshot`; `sockets` are those not listened on yet, `keys` all that remain.
+  void reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundSocket> sockets,
+              std::vector<std::pair<std::string, std::size_t>> keys);
+  void drain();          // stop accepting, let sessions end
+  void kill_sessions();  // the drain's deadline
+  void stop();
+  std::size_t sessions() const { return session_count_.load(std::memory_order_relaxed); }
+
+  // The worker's own thread.
+  LoopContext& context() { return context_; }
+  session::Effects& effects() { return effects_; }
+  metrics::Shard& shard() { return shard_; }
+  std::int64_t mono_ms() const override { return static_cast<std::int64_t>(uv_now(&loop_)); }
+  void bury(ClientConnection& connection);
+  void call_after(std::uint32_t delay_ms, std::function<void()> task);
+  void settle();  // grants and denials that came up during the event
+  void upstream_trouble(const session::ListenerFacts& listener, const std::string& session,
+                        session::LinkFailure failure, const std::string& text);
+
+ private:
+  struct Listening;
+  void thread();
+  void listen(const BoundSocket& socket);
+  void on_connection(Listening& listening);
+  void sweep();
+  void bury_all();
+  std::shared_ptr<Generation> make_generation(std::shared_ptr<const Snapshot> snapshot);
+  std::string next_id();
+
+  void grant_later(ClientConnection& client, UpstreamConnection& connection) override;
+  void deny_later(ClientConnection& client, session::LinkFailure failure, std::string text) override;
+  void bury(std::unique_ptr<UpstreamConnection> connection) override;
+
+  static constexpr std::size_t buffer_octets = 64 * 1024;
+
+  const std::size_t index_;
+  uv_loop_t loop_{};
+  uv_async_t async_{};
+  uv_timer_t sweep_timer_{};
+  uv_check_t check_{};
+  std::vector<char> read_buffer_;
+  std::vector<char> plain_buffer_;
+  LoopContext context_;
+  session::Effects effects_;
+  smtp::Slices content_, staged_, framed_;
+  metrics::Shard& shard_;
+  std::shared_ptr<Generation> generation_;
+  std::vector<std::shared_ptr<Generation>> retired_;
+  std::vector<std::unique_ptr<Listening>> listening_;
+  std::vector<std::unique_ptr<ClientConnection>> connections_;
+  std::vector<std::unique_ptr<ClientConnection>> dead_connections_;
+  std::vector<std::unique_ptr<UpstreamConnection>> dead_upstreams_;
+  struct Delivery {
+    ClientConnection* client;
+    UpstreamConnection* connection;  // null: denied
+    session::LinkFailure failure;
+    std::string text;
+  };
+  std::vector<Delivery> deliveries_;
+  std::vector<std::size_t> per_listener_;
+  std::atomic<std::size_t> session_count_{0};
+  std::int64_t sweep_due_ms_ = 0;
+  std::uint64_t sequence_ = 0;
+  bool draining_ = false;
+  std::mutex mutex_;
+  std::vector<std::function<void()>> mailbox_;
+  std::thread thread_;
+};
+
+}  // namespace portcullis::net
