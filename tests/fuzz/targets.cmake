@@ -1,5 +1,6 @@
 # add_fuzz(name LINK libs...): fuzz/name_fuzz.cc with seeds in fuzz/corpus/name/.
 add_fuzz(user_file LINK pc_auth)
+add_fuzz(imap_reply LINK pc_auth)
 add_fuzz(body LINK pc_smtp)
 add_fuzz(header LINK pc_smtp)
 add_fuzz(mime LINK pc_smtp)

@@ -1,0 +1,159 @@
+#include "proxy/auth/imap_backend.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "policy/identity.h"
+#include "proxy/auth/backends.h"
+#include "proxy/auth/imap_login.h"
+#include "proxy/auth/owned_names.h"
+#include "proxy/auth/socket_stream.h"
+#include "smtp/extensions.h"
+
+namespace portcullis::auth {
+
+namespace {
+
+constexpr std::uint16_t imaps_port = 993;
+constexpr std::uint16_t imap_port = 143;
+
+class ImapAsker : public Asker {
+ public:
+  explicit ImapAsker(const ImapServer& server) : server_(server), settings_(server.settings()) {}
+  Answer ask(const Query& query, Deadline deadline) override;
+  std::expected<std::string, std::string> probe(Deadline deadline) override;
+
+ private:
+  std::expected<SocketStream, std::string> connect(Deadline deadline) const;
+  const TlsClient* starttls() const {
+    return settings_.tls == ConnectionTls::starttls ? &*server_.tls() : nullptr;
+  }
+
+  const ImapServer& server_;
+  const ImapBackend& settings_;
+};
+
+std::expected<SocketStream, std::string> ImapAsker::connect(Deadline deadline) const {
+  if (!server_.server()) return std::unexpected(server_.server().error());
+  if (!server_.tls()) return std::unexpected(server_.tls().error());
+  const HostPort& server = *server_.server();
+  const Deadline connected =
+      std::min(deadline, Clock::now() + std::chrono::milliseconds(settings_.limits.connect_timeout_ms));
+  auto stream = SocketStream::connect(server.host, server.port, connected);
+  if (!stream) return stream;
+  if (settings_.tls == ConnectionTls::off && !stream->is_loopback()) {
+    return std::unexpected("no TLS, and " + server.host + " is another machine: passwords stay here");
+  }
+  if (settings_.tls == ConnectionTls::implicit) {
+    if (auto done = stream->start_tls(*server_.tls(), server.host, deadline); !done) {
+      return std::unexpected(settings_.server + ": " + done.error());
+    }
+  }
+  return stream;
+}
+
+Answer ImapAsker::ask(const Query& query, Deadline deadline) {
+  auto name = imap_name(settings_, query.login);
+  if (!name) return {Result::bad_credentials, {}, "no login of this server's domain"};
+  auto stream = connect(deadline);
+  if (!stream) return {Result::backend_error, {}, std::move(stream.error())};
+  ImapLogin conversation(*stream, starttls(), server_.server()->host, deadline);
+  const auto capabilities = conversation.greet();
+  if (!capabilities) return {Result::backend_error, {}, settings_.server + ": " + capabilities.error()};
+  LoginVerdict verdict = conversation.log_in(*capabilities, name->login, query);
+  conversation.log_out();
+  if (verdict.result != Result::success) return {verdict.result, {}, std::move(verdict.detail)};
+  return {Result::success, std::move(name->account), {}};
+}
+
+std::expected<std::string, std::string> ImapAsker::probe(Deadline deadline) {
+  auto stream = connect(deadline);
+  if (!stream) return std::unexpected(std::move(stream.error()));
+  ImapLogin conversation(*stream, starttls(), server_.server()->host, deadline);
+  const auto capabilities = conversation.greet();
+  if (!capabilities) return std::unexpected(settings_.server + ": " + capabilities.error());
+  conversation.log_out();
+  std::string text = settings_.server + ": ok";
+  if (capabilities->auth_plain)
+    text += ", PLAIN";
+  else if (!capabilities->login_disabled)
+    text += ", LOGIN";
+  else
+    return std::unexpected(settings_.server + ": takes no passwords on this connection");
+  if (capabilities->auth_xoauth2) text += ", XOAUTH2";
+  if (capabilities->auth_oauthbearer) text += ", OAUTHBEARER";
+  return text;
+}
+
+}  // namespace
+
+std::expected<HostPort, std::string> parse_host_port(const std::string& text, std::uint16_t default_port) {
+  const auto fail = [&text] { return std::unexpected("not a host and port: " + text); };
+  std::string_view host = text;
+  std::string_view port;
+  if (host.starts_with('[')) {
+    const std::size_t end = host.find(']');
+    if (end == std::string_view::npos) return fail();
+    port = host.substr(end + 1);
+    host = host.substr(1, end - 1);
+    if (!port.empty() && !port.starts_with(':')) return fail();
+  } else if (const std::size_t colon = host.find(':'); colon != std::string_view::npos) {
+    if (host.find(':', colon + 1) != std::string_view::npos) return fail();  // IPv6 without brackets
+    port = host.substr(colon);
+    host = host.substr(0, colon);
+  }
+  if (host.empty()) return fail();
+  HostPort out{std::string(host), default_port};
+  if (port.empty()) return out;
+  port.remove_prefix(1);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
+  if (error != std::errc() || end != port.data() + port.size() || out.port == 0) return fail();
+  return out;
+}
+
+std::optional<ImapName> imap_name(const ImapBackend& settings, const std::string& login) {
+  const std::size_t at = login.rfind('@');
+  const bool has_domain = at != std::string::npos;
+  std::string domain = settings.append_domain;
+  if (auto canonical = policy::canonical_domain(domain); canonical && !domain.empty()) domain = *canonical;
+
+  ImapName name;
+  name.account.backend = "imap";
+  name.login = login;
+  name.account.login = login;
+  if (settings.strip_domain && has_domain) {
+    if (policy::canonical_domain(login.substr(at + 1)).value_or("") != domain || domain.empty()) {
+      return std::nullopt;
+    }
+    name.login = login.substr(0, at);
+    if (name.login.empty()) return std::nullopt;
+  }
+  if (domain.empty() || (has_domain && !settings.strip_domain)) return name;
+  const auto address = owned_address(name.login + '@' + domain, false);
+  if (!address) return settings.strip_domain ? std::nullopt : std::optional(std::move(name));
+  // One account, whether the client wrote the domain or not.
+  if (settings.strip_domain) name.account.login = *address;
+  name.account.addresses = {*address};
+  return name;
+}
+
+ImapServer::ImapServer(ImapBackend settings)
+    : settings_(std::move(settings)),
+      server_(parse_host_port(settings_.server,
+                              settings_.tls == ConnectionTls::implicit ? imaps_port : imap_port)),
+      tls_(TlsClient::create(settings_.ca_file,
+                             settings_.verify_certificate && settings_.tls != ConnectionTls::off)) {}
+
+std::uint8_t ImapServer::mechanisms() const {
+  return smtp::mech_plain | smtp::mech_login | smtp::mech_xoauth2 | smtp::mech_oauthbearer;
+}
+
+std::unique_ptr<Asker> ImapServer::asker() { return std::make_unique<ImapAsker>(*this); }
+
+std::unique_ptr<Backend> make_imap_backend(const ImapBackend& settings) {
+  return std::make_unique<ImapServer>(settings);
+}
+
+}  // namespace portcullis::auth
