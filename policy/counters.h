@@ -29,7 +29,7 @@ class CounterStore {
     std::uint32_t retry_after_seconds = 0;  // when !within
   };
   // Charges `amount` if it fits into a sliding period ending at `now` (see rate.h for the
-  // arithmetic). With `always`, charges even when over (shadow mode, and bytes already sent).
+  // arithmetic). With `always`, charges even when over: for what has happened already.
   virtual std::expected<Outcome, StoreError> charge(const Charge& charge, WallTime now, bool always) = 0;
   // Gives back what was charged for something that did not happen.
   virtual void refund(const Charge& charge, WallTime now) = 0;

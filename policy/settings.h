@@ -10,6 +10,8 @@
 
 #include "policy/ip.h"
 
+// NOLINTBEGIN(readability-redundant-member-init): GCC warns of what designated initializers leave out
+// unless the member has an initializer.
 namespace portcullis::policy {
 
 enum class Mode : std::uint8_t { enforce, shadow, off };
@@ -128,3 +130,4 @@ struct Settings {
 };
 
 }  // namespace portcullis::policy
+// NOLINTEND(readability-redundant-member-init)

@@ -102,6 +102,12 @@ std::expected<void, std::string> Database::run(const char* sql) {
   return std::unexpected(error_text(database_.get()));
 }
 
+void Database::roll_back() {
+  if (sqlite3_get_autocommit(database_.get()) == 0) {
+    sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+}
+
 std::expected<Statement, std::string> Database::prepare(const char* sql) {
   sqlite3_stmt* statement = nullptr;
   if (sqlite3_prepare_v2(database_.get(), sql, -1, &statement, nullptr) == SQLITE_OK) {

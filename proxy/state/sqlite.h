@@ -43,6 +43,8 @@ class Database {
   static std::expected<Database, std::string> open(const std::string& path);
 
   std::expected<void, std::string> run(const char* sql);
+  // Ends a transaction that failed. Where SQLite ended it itself this does nothing.
+  void roll_back();
   std::expected<Statement, std::string> prepare(const char* sql);
   std::expected<std::int64_t, std::string> number(const char* sql);  // of one row and column
 

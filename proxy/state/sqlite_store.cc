@@ -199,8 +199,7 @@ std::expected<void, std::string> SqliteStore::write(const std::vector<MemoryCoun
   if (auto begun = database_.run("BEGIN"); !begun) return begun;
   auto done = batch();
   if (done) done = database_.run("COMMIT");
-  // A failed COMMIT may leave the transaction open; where SQLite ended it itself this does nothing.
-  if (!done) static_cast<void>(database_.run("ROLLBACK"));
+  if (!done) database_.roll_back();
   return done;
 }
 

@@ -29,6 +29,7 @@ namespace portcullis::state {
 
 class SqliteStore {
  public:
+  // NOLINTBEGIN(readability-redundant-member-init): as in policy/settings.h
   struct Options {
     std::string path = {};
     // Between two batches; with the time a batch takes it stays below the second promised.
@@ -38,6 +39,7 @@ class SqliteStore {
     std::function<void(const std::string& error)> on_error = {};
     std::function<policy::WallTime()> clock = {};  // empty: the system's
   };
+  // NOLINTEND(readability-redundant-member-init)
 
   // Loads what the file holds into `counters` and `known` (may be null), both of which outlive the
   // store, and starts writing behind.
@@ -68,7 +70,7 @@ class SqliteStore {
   policy::KnownNetworks* known_;
   std::mutex database_mutex_;
   Database database_;
-  policy::WallTime next_cleaning_{};
+  policy::WallTime next_cleaning_;
   std::mutex mutex_;
   std::condition_variable stop_requested_;
   bool stopping_ = false;
