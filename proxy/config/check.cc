@@ -60,7 +60,7 @@ class Names {
     if (name.empty()) return;
     const auto [first, added] = where_.emplace(name, path);
     if (!added) {
-      check_.error(path, what_ + " \"" + name + "\" is already the name of " + first->second);
+      check_.error(path, '"' + name + "\" is already the name of another " + what_ + ", at " + first->second);
     }
   }
 

@@ -103,15 +103,16 @@ void check_auth(const Check& check) {
   const auth::Settings& auth = check.config.auth;
   const auto& backends = auth.backends;
   for (std::size_t i = 0; i < backends.size(); ++i) {
-    if (std::find(backends.begin(), backends.begin() + static_cast<std::ptrdiff_t>(i), backends[i]) !=
-        backends.begin() + static_cast<std::ptrdiff_t>(i)) {
+    const auto here = backends.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::find(backends.begin(), here, *here) != here) {
       check.error("auth.backends", "names a backend twice");
-    }
-    if (backends[i] == BackendKind::file && auth.file.path.empty() && !check.given("auth.file.path")) {
+    } else if (*here == BackendKind::ldap) {
+      check_ldap(check);
+    } else if (*here == BackendKind::imap) {
+      check_imap(check);
+    } else if (auth.file.path.empty() && !check.given("auth.file.path")) {
       check.error("auth.file.path", "missing; backend \"file\" needs it");
     }
-    if (backends[i] == BackendKind::ldap) check_ldap(check);
-    if (backends[i] == BackendKind::imap) check_imap(check);
   }
   if (auth.lockout.first_delay_ms > auth.lockout.max_delay_ms) {
     check.error("auth.lockout.first_delay", "is more than max_delay");

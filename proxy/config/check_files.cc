@@ -41,7 +41,8 @@ void check_private_key(const Check& check, const std::string& file, const std::s
 
 void check_certificates(const Check& check) {
   const auto& certificates = check.config.tls.certificates;
-  const bool list = check.given("tls.certificate[1]");
+  const bool list =
+      check.given("tls.certificate[1].certificate") || check.given("tls.certificate[1].private_key");
   for (std::size_t i = 0; i < certificates.size(); ++i) {
     const std::string path = list ? indexed("tls.certificate", i) + '.' : "tls.";
     check_public_file(check, certificates[i].certificate, path + "certificate");

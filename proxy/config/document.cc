@@ -160,7 +160,10 @@ std::expected<Value, SyntaxError> parse_document(std::string_view text) {
   const toml::parse_result result = toml::parse(text);
   if (!result) {
     const toml::parse_error& error = result.error();
-    return std::unexpected(SyntaxError{position(error.source()), std::string(error.description())});
+    // Without the library's name for the bound, which means nothing to an admin.
+    const std::string_view text_of_error = error.description();
+    return std::unexpected(SyntaxError{position(error.source()),
+                                       std::string(text_of_error.substr(0, text_of_error.find(" (TOML_")))});
   }
   return convert_table(result.table());
 }

@@ -49,7 +49,7 @@ std::string roff(std::string_view text) {
     }
   }
   if (out.starts_with('.') || out.starts_with('\'')) out.insert(0, "\\&");
-  return replaced(std::move(out), "…", "...");
+  return out;
 }
 
 }  // namespace

@@ -37,9 +37,9 @@ std::vector<Row<Backend>> backend_limit_rows() {
       row_of<Backend>("connect_timeout", limit(&BackendLimits::connect_timeout_ms), milliseconds(100, 60000),
                       "For the connection to one server, before the next is tried."),
       row_of<Backend>("breaker_failures", limit(&BackendLimits::breaker_failures), count(1, 1000),
-                      "After this many failures in a row the backend is left alone…"),
+                      "Failures in a row after which the backend is left alone for a while."),
       row_of<Backend>("breaker_pause", limit(&BackendLimits::breaker_seconds), seconds(1, 3600),
-                      "…for this long, and logins are answered 454 at once."),
+                      "How long it is left alone; logins are then answered 454 at once."),
   };
 }
 
@@ -160,8 +160,9 @@ const Table<LockoutRule>& lockout_table() {
           row("window", &R::window_seconds, seconds(1, 86400), "The time in which failures are counted."),
           row("block", &R::block_seconds, seconds(1, 604800), "How long a block lasts."),
           row("first_delay", &R::first_delay_ms, milliseconds(0, 60000),
-              "The reply to a failure is held back this long; it doubles with each more…"),
-          row("max_delay", &R::max_delay_ms, milliseconds(0, 60000), "…up to this."),
+              "How long the answer to a login that failed before is held back; it doubles with each "
+              "failure."),
+          row("max_delay", &R::max_delay_ms, milliseconds(0, 60000), "How long it is held back at most."),
           row("remember_networks", &R::remember_networks_days, duration(86'400'000, 1, 3650),
               "How long a network counts as known for a login."),
       },

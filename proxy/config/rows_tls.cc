@@ -31,6 +31,11 @@ Certificate& only_certificate(Tls& tls) {
 const Table<Tls>& tls_table() {
   const auto certificate = [](Tls& t) -> auto& { return only_certificate(t).certificate; };
   const auto private_key = [](Tls& t) -> auto& { return only_certificate(t).private_key; };
+  // A list begins anew: `private_key` beside it has been read into a certificate that nobody meant.
+  const auto certificate_list = [](Tls& t) -> auto& {
+    t.certificates.clear();
+    return t.certificates;
+  };
   static const Table<Tls> table{
       "TLS toward clients. Certificates are read again on SIGHUP.",
       {
@@ -50,7 +55,7 @@ const Table<Tls>& tls_table() {
           row("ticket_key_lifetime", &Tls::ticket_key_hours, duration(3'600'000, 0, 168),
               "Session resumption: keys are replaced this often; `0s` turns tickets off."),
       },
-      {children_of<Tls>("certificate", &Tls::certificates, certificate_table(), 10000)}};
+      {children_of<Tls>("certificate", certificate_list, certificate_table(), 10000)}};
   return table;
 }
 

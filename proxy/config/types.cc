@@ -27,7 +27,8 @@ struct Unit {
 
 constexpr std::array<Unit, 5> time_units{
     {{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
-constexpr std::array<Unit, 8> size_units{{{"GiB", 1ULL << 30},
+constexpr std::array<Unit, 9> size_units{{{"TiB", 1ULL << 40},
+                                          {"GiB", 1ULL << 30},
                                           {"MiB", 1ULL << 20},
                                           {"KiB", 1ULL << 10},
                                           {"GB", 1'000'000'000},

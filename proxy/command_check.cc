@@ -1,0 +1,55 @@
+#include "proxy/command_check.h"
+
+#include <fmt/format.h>
+#include <sysexits.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "proxy/command_config.h"
+#include "proxy/config/reference.h"
+#include "proxy/probe.h"
+
+namespace portcullis {
+namespace {
+
+struct Arguments {
+  std::string config = default_config_path;
+  std::string print_keys;
+  bool probe = false;
+};
+
+bool probe_all(const config::Config& config) {
+  bool good = true;
+  for (const ProbeLine& line : probe(config)) {
+    good = good && line.ok;
+    fmt::print("{}: {}\n", line.ok ? "ok" : "FAILED", line.text);
+  }
+  return good;
+}
+
+void run(const Arguments& arguments) {
+  if (!arguments.print_keys.empty()) {
+    fmt::print("{}", arguments.print_keys == "man" ? config::reference_man() : config::reference_markdown());
+    return;
+  }
+  const auto config = load_or_exit(arguments.config);
+  fmt::print("{}: ok\n", arguments.config);
+  if (arguments.probe && !probe_all(*config)) throw CLI::RuntimeError(EX_UNAVAILABLE);
+}
+
+}  // namespace
+
+void add_check_command(CLI::App& app) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App* const command = app.add_subcommand("check", "Say everything that is wrong with a configuration");
+  command->add_option("-c,--config", arguments->config, "The configuration")->capture_default_str();
+  command->add_flag("--probe", arguments->probe, "Also connect to backends and upstreams");
+  command->add_option("--print-keys", arguments->print_keys, "Print the reference of all keys instead")
+      ->check(CLI::IsMember({"markdown", "man"}));
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace portcullis

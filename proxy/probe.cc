@@ -1,0 +1,46 @@
+#include "proxy/probe.h"
+
+#include <memory>
+#include <string_view>
+
+#include "policy/lockout.h"
+#include "proxy/auth/service.h"
+#if __has_include("proxy/net/probe.h")
+#include "proxy/net/probe.h"
+#endif
+
+namespace portcullis {
+namespace {
+
+std::string_view name_of(auth::BackendKind backend) {
+  switch (backend) {
+    case auth::BackendKind::file:
+      return "file";
+    case auth::BackendKind::ldap:
+      return "ldap";
+    case auth::BackendKind::imap:
+      return "imap";
+  }
+  return "unknown";
+}
+
+void probe_backends(const config::Config& config, std::vector<ProbeLine>& lines) {
+  if (config.auth.backends.empty()) return;
+  auth::Service service(config.auth, std::make_shared<policy::Lockout>(config.auth.lockout), {});
+  for (const auto& line : service.probe()) {
+    lines.push_back({line.ok, "backend " + std::string(name_of(line.backend)) + ": " + line.text});
+  }
+}
+
+}  // namespace
+
+std::vector<ProbeLine> probe(const config::Config& config) {
+  std::vector<ProbeLine> lines;
+  probe_backends(config, lines);
+#if __has_include("proxy/net/probe.h")
+  for (auto& line : net::probe_upstreams(config)) lines.push_back({line.ok, std::move(line.text)});
+#endif
+  return lines;
+}
+
+}  // namespace portcullis

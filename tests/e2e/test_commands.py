@@ -1,0 +1,99 @@
+"""check and explain as an admin calls them: what they print, and their exit codes."""
+
+import pytest
+
+from parts import gateway
+from parts.loopback import free_port
+from parts.process import run
+
+USAGE, UNAVAILABLE, CONFIG = 64, 69, 78
+
+
+@pytest.fixture
+def config(directory, pair, program):
+    tree = gateway.settings(directory, pair, 25)
+    tree["rate"] = [{"name": "day", "limit": "3 recipients/day"}]
+    path = directory / "portcullis.toml"
+    path.write_text(gateway.toml.dump(tree) + "\n")
+    path.chmod(0o600)
+    run(program, "passwd", "add", gateway.ALICE, "--file", directory / "users", "--stdin",
+        "--addresses", "sales@example.com", stdin=gateway.PASSWORD + "\n")
+    return path
+
+
+def explain(program, config, *more):
+    return run(program, "explain", "--config", config, "--listener", "submission", *more, check=False)
+
+
+def test_version_and_usage(program):
+    assert run(program, "--version").stdout.startswith("portcullis ")
+    for wrong in ([], ["--nonsense"], ["nonsense"], ["check", "--nonsense"], ["explain"]):
+        assert run(program, *wrong, check=False).returncode == USAGE, wrong
+    assert run(program, "--help", check=False).returncode == 0
+
+
+def test_a_good_configuration(program, config):
+    checked = gateway.check(program, config)
+    assert checked.returncode == 0
+    assert checked.stdout == f"{config}: ok\n"
+
+
+def test_every_problem_is_told_with_its_place(program, config):
+    config.write_text(config.read_text().replace("mx.example.com", "mx..example.com", 1) + "[nonsense]\n")
+    checked = gateway.check(program, config)
+    assert checked.returncode == CONFIG
+    lines = checked.stdout.splitlines()
+    assert lines[0].startswith(f"{config}:1:") and "is not a domain" in lines[0]
+    assert f"{config}:" in lines[1] and "unknown table" in lines[1]
+    assert len(lines) == 2
+
+
+def test_no_configuration(program, directory):
+    assert gateway.check(program, directory / "absent.toml").returncode == CONFIG
+
+
+def test_reference(program):
+    assert "### `[[listener]]`" in run(program, "check", "--print-keys", "markdown").stdout
+    assert '.SS "[[listener]]"' in run(program, "check", "--print-keys", "man").stdout
+    assert run(program, "check", "--print-keys", "html", check=False).returncode == USAGE
+
+
+def test_explain_a_good_message(program, config):
+    told = explain(program, config, "--login", "Alice@Example.com", "--from", "alice@example.com",
+                   "--to", "bob@example.net", "--to", "carol@example.net")
+    assert told.returncode == 0, told.stdout
+    assert "would be passed on, for 2 of 2 recipients" in told.stdout
+    assert "rate day for alice@example.com: 2 of 3" in told.stdout
+
+
+def test_explain_knows_the_addresses_in_the_user_file(program, config):
+    message = ["--from", "sales@example.com", "--to", "bob@example.net"]
+    assert "would be passed on" in explain(program, config, "--login", gateway.ALICE, *message).stdout
+    refused = explain(program, config, "--login", "bob@example.com", *message).stdout
+    assert "refused by MAIL" in refused and "rule identity" in refused
+    assert "would be passed on" in explain(program, config, "--login", "bob@example.com", "--owns",
+                                           "sales@example.com", *message).stdout
+
+
+def test_explain_charges_nothing(program, config):
+    message = ["--login", gateway.ALICE, "--from", gateway.ALICE] + ["--to", "bob@example.net"] * 3
+    for _ in range(2):
+        assert "rate day for alice@example.com: 3 of 3" in explain(program, config, *message).stdout
+
+
+def test_explain_refuses_nonsense(program, config):
+    for wrong in (["--client", "office"], ["--listener", "nowhere"], ["--login", "\x01"], ["--owns", "sales", "--login", "a"]):
+        told = explain(program, config, "--from", "a@example.com", "--to", "b@example.com", *wrong)
+        assert told.returncode == USAGE, (wrong, told)
+
+
+def test_probe(program, directory, pair, config):
+    checked = gateway.check(program, config, "--probe")
+    assert "ok: backend file: 1 accounts" in checked.stdout
+
+    ldap = {"url": f"ldap://127.0.0.1:{free_port()}", "dn_template": "uid={local},dc=example,dc=com"}
+    tree = gateway.settings(directory, pair, 25, auth={"backends": ["ldap"], "ldap": ldap})
+    config.write_text(gateway.toml.dump(tree) + "\n")
+    checked = gateway.check(program, config, "--probe")
+    assert checked.returncode == UNAVAILABLE
+    assert "FAILED: backend ldap: " in checked.stdout
