@@ -65,6 +65,16 @@ std::string drop_privileges(const config::Config& config) {
   return {};
 }
 
+// Keys and evictions of every limit whose name the metrics know.
+void tell_rate_limits(net::Telemetry& telemetry, const policy::MemoryCounters& counters) {
+  for (const std::vector<std::string>& name : telemetry.layout.names(metrics::Dim::limit)) {
+    const policy::MemoryCounters::LimitStatus status = counters.status(name.front());
+    const std::uint16_t label = telemetry.layout.index_of(metrics::Dim::limit, name.front());
+    telemetry.levels.set<metrics::Metric::rate_limit_keys>(label, static_cast<double>(status.keys));
+    telemetry.levels.set<metrics::Metric::rate_limit_evictions>(label, static_cast<double>(status.evictions));
+  }
+}
+
 int serve(const std::string& path) {
   const std::shared_ptr<const config::Config> config = load_and_tell(path);
   if (!config) return exit_config;
@@ -111,7 +121,14 @@ int serve(const std::string& path) {
   if (!snapshot) return complain(snapshot.error(), exit_config);
   int code = 0;
   {
-    net::Gateway gateway(*snapshot, std::move(*sockets), [path] { return load_and_tell(path); });
+    lasting.telemetry->exporter.on_scrape(
+        [telemetry = lasting.telemetry.get(), counters] { tell_rate_limits(*telemetry, *counters); });
+    net::Gateway gateway(
+        *snapshot, std::move(*sockets), [path] { return load_and_tell(path); },
+        [counters] {
+          counters->forget_expired(
+              std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now()));
+        });
     snapshot->reset();
     const auto ran = gateway.run();
     code = ran ? *ran : complain(ran.error(), exit_unavailable);

@@ -37,15 +37,17 @@ policy::IpAddress address_of(const sockaddr_storage& storage, std::uint16_t& por
   return address;
 }
 
-metrics::TlsVersion version_label(SSL* ssl) {
-  switch (ssl != nullptr ? SSL_version(ssl) : 0) {
-    case TLS1_3_VERSION:
-      return metrics::TlsVersion::tls13;
-    case TLS1_2_VERSION:
-      return metrics::TlsVersion::tls12;
-    default:
-      return metrics::TlsVersion::none;
-  }
+// From BoringSSL's reason (lower case, blanks): the label, not the text, goes into the metrics.
+metrics::TlsFailure tls_failure(std::string_view error) {
+  const auto has = [&](std::string_view part) { return error.find(part) != std::string_view::npos; };
+  using metrics::TlsFailure;
+  if (has("http request") || has("wrong version number") || has("https proxy")) return TlsFailure::not_tls;
+  if (has("protocol")) return TlsFailure::protocol_version;
+  if (has("cipher") || has("no common") || has("no shared")) return TlsFailure::no_shared_cipher;
+  if (has("did not return a certificate")) return TlsFailure::certificate_missing;
+  if (has("alert")) return TlsFailure::alert;
+  if (has("certificate")) return TlsFailure::certificate_invalid;
+  return TlsFailure::other;
 }
 
 }  // namespace
@@ -114,7 +116,7 @@ void ClientConnection::on_end(bool reset) noexcept {
 void ClientConnection::on_tls_established() noexcept {
   metrics::Shard& shard = worker_.shard();
   shard.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::client, metrics::Outcome::success,
-                                             version_label(stream_.ssl()));
+                                             stream_.tls_version());
   shard.observe<metrics::Metric::tls_handshake_duration>(
       metrics::TlsSide::client, static_cast<double>(worker_.mono_ms() - handshake_started_ms_) / 1000);
   if (closing_ || dead_) return;
@@ -123,12 +125,13 @@ void ClientConnection::on_tls_established() noexcept {
   perform();
 }
 
-void ClientConnection::on_tls_failed(const std::string&) noexcept {
+void ClientConnection::on_tls_failed(const std::string& error) noexcept {
   metrics::Shard& shard = worker_.shard();
   shard.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::client, metrics::Outcome::failure,
-                                             version_label(stream_.ssl()));
-  shard.add<metrics::Metric::tls_handshake_failures>(metrics::TlsSide::client, metrics::TlsFailure::other);
+                                             stream_.tls_version());
+  shard.add<metrics::Metric::tls_handshake_failures>(metrics::TlsSide::client, tls_failure(error));
   if (closing_ || dead_) return;
+  worker_.tls_trouble(listener_, session_->id(), address_, error);
   session_->client_lost(now(), worker_.effects());
   perform();
   worker_.settle();

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t tick_ms = 100;
 constexpr std::int64_t first_probe_ms = 3'000;  // waited for, so that the first sessions get the full offer
+constexpr std::int64_t housekeeping_ms = 60'000;
 constexpr std::size_t buffer_octets = 64 * 1024;
 constexpr std::array<int, 3> handled = {SIGTERM, SIGINT, SIGHUP};
 
@@ -26,10 +27,11 @@ uv_handle_t* handle_of(T* handle) {
 }  // namespace
 
 Gateway::Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets,
-                 Load load)
+                 Load load, std::function<void()> housekeeping)
     : snapshot_(std::move(snapshot)),
       sockets_(std::move(sockets)),
       load_(std::move(load)),
+      housekeeping_(std::move(housekeeping)),
       signals_(handled.size()),
       read_buffer_(buffer_octets),
       plain_buffer_(buffer_octets) {
@@ -109,6 +111,10 @@ void Gateway::start_workers() {
 void Gateway::tick() {
   const auto now = static_cast<std::int64_t>(uv_now(&loop_));
   prober_->tick();
+  if (now >= housekeeping_due_ms_) {
+    housekeeping_due_ms_ = now + housekeeping_ms;
+    housekeeping_();
+  }
   if (!serving_ && !draining_ && (prober_->first_round_done() || now - started_ms_ > first_probe_ms))
     start_workers();
   if (watchdog_us_ > 0) sd_notify(0, "WATCHDOG=1");

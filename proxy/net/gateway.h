@@ -23,7 +23,9 @@ class Gateway {
  public:
   // Reads the configuration again (SIGHUP); null when it is not usable, with the problems told already.
   using Load = std::function<std::shared_ptr<const config::Config>()>;
-  Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets, Load load);
+  // `housekeeping` is called about once a minute on the main loop.
+  Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets, Load load,
+          std::function<void()> housekeeping);
   ~Gateway();
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
@@ -47,6 +49,8 @@ class Gateway {
   std::shared_ptr<const Snapshot> snapshot_;
   std::vector<std::vector<BoundSocket>> sockets_;
   Load load_;
+  std::function<void()> housekeeping_;
+  std::int64_t housekeeping_due_ms_ = 0;
   uv_loop_t loop_{};
   std::vector<uv_signal_t> signals_;
   uv_timer_t timer_{};

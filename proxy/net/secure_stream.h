@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "metrics/labels.h"
 #include "proxy/net/tcp_stream.h"
 #include "proxy/net/tls_stream.h"
 
@@ -35,6 +36,7 @@ class SecureStream final : public TcpStream::Handler {
   void start_tls(SslPtr ssl);
   bool tls() const { return tls_ != nullptr; }
   bool handshaking() const { return tls_ && tls_->status() == TlsStream::Status::handshaking; }
+  metrics::TlsVersion tls_version() const;
   SSL* ssl() const { return tls_ ? tls_->ssl() : nullptr; }
   // Dropped while a handshake is under way: nothing goes out in the clear then.
   void write(const session::Output& bytes);

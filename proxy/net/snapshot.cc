@@ -84,11 +84,31 @@ void make_listeners(Snapshot& snapshot) {
   }
 }
 
+session::Environment::RuleLabels rule_labels(const std::string& name, const Snapshot& snapshot) {
+  metrics::Layout& layout = snapshot.lasting.telemetry->layout;
+  session::Environment::RuleLabels labels;
+  labels.rule = layout.index_of(metrics::Dim::rule, name);
+  for (const policy::RateRule& rate : snapshot.config->policy.rates) {
+    if (rate.name != name) continue;
+    labels.is_rate = true;
+    labels.limit = layout.index_of(metrics::Dim::limit, name);
+    labels.unit = rate.unit;
+    for (const metrics::Mode mode : {metrics::Mode::enforce, metrics::Mode::shadow}) {
+      layout.announce<metrics::Metric::rate_limit_exceeded>(labels.limit, rate.unit, mode);
+    }
+  }
+  return labels;
+}
+
 void make_labels(Snapshot& snapshot) {
   metrics::Layout& layout = snapshot.lasting.telemetry->layout;
   metrics::Levels& levels = snapshot.lasting.telemetry->levels;
-  for (const std::string& rule : snapshot.chain->rule_names()) {
-    snapshot.rule_labels.push_back(layout.index_of(metrics::Dim::rule, rule));
+  for (const std::string& name : snapshot.chain->rule_names())
+    snapshot.rule_labels.push_back(rule_labels(name, snapshot));
+  levels.unset_all(metrics::Metric::upstream_up);
+  levels.unset_all(metrics::Metric::upstream_capability);
+  for (const auth::BackendKind backend : snapshot.config->auth.backends) {
+    levels.set<metrics::Metric::auth_backend_up>(metrics::Backend{static_cast<std::uint8_t>(backend)}, 1);
   }
   for (const config::Upstream& upstream : snapshot.config->upstreams) {
     snapshot.upstream_labels.push_back(layout.index_of(metrics::Dim::upstream, upstream.name));

@@ -51,9 +51,9 @@ struct Snapshot {
   std::shared_ptr<UpstreamHealth> health;
   std::vector<session::ListenerFacts> listeners;
   // Labels in the metrics' layout.
-  std::vector<std::uint16_t> rule_labels;                 // by policy::Hit::rule
-  std::vector<std::uint16_t> upstream_labels;             // by upstream
-  std::vector<std::vector<std::uint16_t>> server_labels;  // by upstream and server
+  std::vector<session::Environment::RuleLabels> rule_labels;  // by policy::Hit::rule
+  std::vector<std::uint16_t> upstream_labels;                 // by upstream
+  std::vector<std::vector<std::uint16_t>> server_labels;      // by upstream and server
 };
 
 // Everything a configuration needs that can fail: certificates, the user file, backends. `before` is the

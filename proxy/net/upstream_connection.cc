@@ -93,6 +93,8 @@ void UpstreamConnection::on_tls_failed(const std::string& error) noexcept {
   fail(LinkFailure::tls, error);
 }
 
+metrics::TlsVersion UpstreamConnection::tls_version() const { return stream_.tls_version(); }
+
 void UpstreamConnection::flush() {
   stream_.write(out_);
   out_.clear();

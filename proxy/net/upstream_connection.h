@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "metrics/labels.h"
 #include "proxy/config/config.h"
 #include "proxy/net/secure_stream.h"
 #include "proxy/net/tls_context.h"
@@ -42,7 +43,13 @@ class UpstreamConnection final : public SecureStream::Handler {
   ~UpstreamConnection();
 
   void open();
-  void write(const session::Output& bytes) { stream_.write(bytes); }
+  void write(const session::Output& bytes) {
+    burst_ms_ = static_cast<std::int64_t>(uv_now(context_.loop));
+    stream_.write(bytes);
+  }
+  // When the last commands were sent.
+  std::int64_t burst_ms() const { return burst_ms_; }
+  metrics::TlsVersion tls_version() const;
   // Bytes (or the end) wait to be read. While no reply is owed these are bytes nobody asked for: no
   // command may be sent onto such a connection.
   bool readable_now() const { return stream_.tcp().readable_now(); }
@@ -83,6 +90,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   session::UpstreamLink link_;
   session::Output out_;
   Resolve* resolve_ = nullptr;
+  std::int64_t burst_ms_ = 0;
   bool lost_ = false;
   bool tls_failed_ = false;
 };

@@ -64,6 +64,7 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void attach(UpstreamConnection& connection, ClientConnection& client);
   bool bound_to_client() const { return settings_.client_identity == config::ClientIdentity::xclient; }
   std::uint16_t server_label(const UpstreamConnection& connection) const;
+  void count_handshake(const UpstreamConnection& connection, metrics::Outcome outcome);
   void count_connect(const UpstreamConnection& connection, metrics::ConnectResult result);
 
   struct Waiter {

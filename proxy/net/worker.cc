@@ -227,12 +227,17 @@ void Worker::on_connection(Listening& listening) {
       !snapshot.chain->permissions(connection.address()).exempt_from_connection_limits) {
     const policy::ConnectionAnswer answer =
         snapshot.lasting.connections->open(rule, connection.address(), now);
-    if (answer != policy::ConnectionAnswer::accept && rule.mode == policy::Mode::enforce) {
+    if (answer != policy::ConnectionAnswer::accept) {
+      shard_.add<metrics::Metric::policy_decisions>(
+          snapshot.rule_labels[snapshot.chain->connections_rule()].rule, metrics::Stage::connect,
+          metrics::Action::defer, rule.mode);
       const bool many = answer == policy::ConnectionAnswer::too_many;
-      return refuse(many ? metrics::ConnectionReject::too_many : metrics::ConnectionReject::too_fast,
-                    many ? too_many_text : too_fast_text);
+      if (rule.mode == policy::Mode::enforce) {
+        return refuse(many ? metrics::ConnectionReject::too_many : metrics::ConnectionReject::too_fast,
+                      many ? too_many_text : too_fast_text);
+      }
     }
-    connection.owes_close = answer == policy::ConnectionAnswer::accept;
+    connection.owes_close = true;
   }
   ++per_listener_[listener];
   connection.start(next_id());
@@ -350,6 +355,17 @@ void Worker::upstream_trouble(const session::ListenerFacts& listener, const std:
                             {"failure", std::string(session::name_of(failure))},
                             {"detail", text}},
                            "the upstream could not take the transaction"});
+}
+
+void Worker::tls_trouble(const session::ListenerFacts& listener, const std::string& session,
+                         const policy::IpAddress& client, const std::string& text) {
+  generation_->snapshot->lasting.journal->write(metrics::EventRecord{
+      std::chrono::system_clock::now(),
+      metrics::EventRecord::Level::info,
+      "tls_failed",
+      session,
+      {{"listener", listener.settings.name}, {"client", policy::to_string(client)}, {"detail", text}},
+      "the TLS handshake with the client failed"});
 }
 
 }  // namespace portcullis::net

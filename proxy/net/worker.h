@@ -64,6 +64,8 @@ class Worker final : public PoolHost {
   void settle();  // grants and denials that came up during the event
   void upstream_trouble(const session::ListenerFacts& listener, const std::string& session,
                         session::LinkFailure failure, const std::string& text);
+  void tls_trouble(const session::ListenerFacts& listener, const std::string& session,
+                   const policy::IpAddress& client, const std::string& text);
 
  private:
   struct Listening;

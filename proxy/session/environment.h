@@ -21,7 +21,14 @@ struct Environment {
   const policy::Chain& chain;
   metrics::Journal& journal;
   metrics::Shard& shard;
-  const std::vector<std::uint16_t>& rule_labels;  // by policy::Hit::rule, for the metrics
+  // Labels in the metrics, by policy::Hit::rule.
+  struct RuleLabels {
+    std::uint16_t rule = 0;
+    bool is_rate = false;
+    std::uint16_t limit = 0;  // of a rate rule
+    policy::RateUnit unit = policy::RateUnit::messages;
+  };
+  const std::vector<RuleLabels>& rule_labels;
   // Scratch space of the worker: events do not nest.
   smtp::Slices& content;
   smtp::Slices& staged;

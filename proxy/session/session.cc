@@ -88,6 +88,9 @@ void Session::resume(Now now, Effects& fx) {
   pending_.clear();
   const std::string_view rest = consume(fx.kept_input.back(), now, fx);
   if (!finished_) pending_.assign(rest);
+  // May have held a password (law 6); nothing of commands is viewed by the effects.
+  if (secret_seen_ && fx.upstream.empty()) smtp::wipe(fx.kept_input.back());
+  secret_seen_ = false;
 }
 
 void Session::after_event(Now now, Effects& fx) {

@@ -192,6 +192,8 @@ class Session {
   bool upstream_full_ = false;
   bool auth_without_tls_ = false;  // the client's network may
   bool tls_used_ = false;
+  bool secret_seen_ = false;  // the bytes at hand had AUTH data
+  bool error_told_ = false;   // the OAuth error challenge was sent
   std::string helo_;
   std::unique_ptr<TlsFacts> tls_;
   std::unique_ptr<policy::Account> account_;

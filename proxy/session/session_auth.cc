@@ -25,6 +25,7 @@ void Session::count_auth(std::optional<smtp::Mechanism> mechanism, metrics::Auth
 
 void Session::auth(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::auth;
+  secret_seen_ = true;
   const std::size_t blank = argument.find(' ');
   const std::string_view name = argument.substr(0, blank);
   const std::optional<smtp::Mechanism> mechanism = smtp::mechanism_by_name(name);
@@ -55,7 +56,9 @@ void Session::auth(std::string_view argument, Now now, Effects& fx) {
 
 void Session::sasl_line(std::string_view line, Now now, Effects& fx) {
   input_ = Input::command;
+  secret_seen_ = true;
   arm(Deadline::command, now);
+  if (auth_outcome_) return auth_answer(now, fx);  // whatever the client said to the error challenge
   if (line == "*") {
     count_auth(sasl_->mechanism(), metrics::AuthResult::aborted);
     sasl_.reset();
@@ -126,10 +129,18 @@ void Session::auth_done(auth::Outcome outcome, Now now, Effects& fx) {
 
 void Session::auth_answer(Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::auth;
-  const std::unique_ptr<auth::Outcome> outcome = std::move(auth_outcome_);
   const smtp::Mechanism mechanism = sasl_->mechanism();
-  sasl_.reset();
+  const std::string_view challenge = smtp::error_challenge(mechanism);
   arm(Deadline::command, now);
+  if (auth_outcome_->result == auth::Result::bad_credentials && !challenge.empty() && !error_told_) {
+    // Bearer tokens: the error goes out as a challenge first, the 535 after the client's answer to it.
+    error_told_ = true;
+    input_ = Input::sasl;
+    return answer(verb, {334, {}, smtp::encode_base64(challenge)}, fx);
+  }
+  error_told_ = false;
+  const std::unique_ptr<auth::Outcome> outcome = std::move(auth_outcome_);
+  sasl_.reset();
   count_auth(mechanism, metrics::AuthResult{static_cast<std::uint8_t>(outcome->result)});
   if (outcome->result == auth::Result::success) {
     account_ = std::make_unique<policy::Account>(std::move(outcome->account));

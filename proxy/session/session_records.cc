@@ -53,8 +53,9 @@ void Session::note_recipient(std::string_view recipient, const smtp::Reply& repl
 void Session::note_hits(const policy::Verdict& verdict) {
   for (const policy::Hit& hit : verdict.hits) {
     const auto mode = metrics::Mode{static_cast<std::uint8_t>(hit.mode)};
-    env_.shard.add<metrics::Metric::policy_decisions>(env_.rule_labels[hit.rule], hit.stage, hit.action,
-                                                      mode);
+    const Environment::RuleLabels& labels = env_.rule_labels[hit.rule];
+    if (labels.is_rate) env_.shard.add<metrics::Metric::rate_limit_exceeded>(labels.limit, labels.unit, mode);
+    env_.shard.add<metrics::Metric::policy_decisions>(labels.rule, hit.stage, hit.action, mode);
     if (hit.spoof != policy::SpoofCheck::none) {
       env_.shard.add<metrics::Metric::spoof_detections>(metrics::spoof_index(hit.spoof), mode);
     }

@@ -48,7 +48,7 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   config_.listeners.push_back(listener);
   chain_ = std::make_unique<policy::Chain>(config_.policy, counters_);
   for (const std::string& rule : chain_->rule_names()) {
-    rule_labels_.push_back(layout_.index_of(metrics::Dim::rule, rule));
+    rule_labels_.push_back({layout_.index_of(metrics::Dim::rule, rule)});
   }
   environment_ = std::make_unique<Environment>(
       Environment{config_, *chain_, journal_, shard_, rule_labels_, content_, staged_, framed_});

@@ -70,7 +70,7 @@ class Harness {
   metrics::Layout layout_;
   metrics::Shard shard_;
   metrics::Journal journal_;
-  std::vector<std::uint16_t> rule_labels_;
+  std::vector<Environment::RuleLabels> rule_labels_;
   smtp::Slices content_, staged_, framed_;
   std::unique_ptr<Environment> environment_;
   std::unique_ptr<ListenerFacts> listener_;
