@@ -11,3 +11,8 @@ endfunction()
 add_bench(smtp_content LINK pc_smtp)
 add_bench(journal LINK pc_metrics)
 add_bench(policy LINK pc_policy)
+
+# The load generator of tests/bench/run.
+add_executable(bench_load bench/load/client.cc bench/load/load.cc bench/load/main.cc bench/load/result.cc
+  bench/load/transport.cc)
+target_link_libraries(bench_load PRIVATE pc_smtp boringssl PkgConfig::FMT CLI11::CLI11)

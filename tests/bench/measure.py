@@ -1,0 +1,71 @@
+"""CPU time and memory of processes, and one run of the load generator against one server."""
+
+import json
+import pathlib
+import subprocess
+import time
+
+
+def cpu_seconds(pids):
+    """User and system time together, of all threads, from the scheduler's own account (nanoseconds, where the
+    ticks of /proc/PID/stat are ten milliseconds). Threads that ended meanwhile are not in it: none of the servers
+    ends threads at work."""
+    total = 0
+    for pid in pids:
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except FileNotFoundError:
+                pass
+    return total / 1e9
+
+
+def resident_kib(pids):
+    total = 0
+    for pid in pids:
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                total += int(line.split()[1])
+    return total
+
+
+class LoadFailed(Exception):
+    """Messages were lost or refused: a number measured there would mean nothing."""
+
+
+class Load:
+    def __init__(self, program):
+        self.program = program
+
+    def command(self, way, **options):
+        words = [self.program, *way.arguments()]
+        for name, value in options.items():
+            words += [f"--{name}"] if value is True else [f"--{name}", value]
+        return [str(word) for word in words]
+
+    def run(self, server, way, **options):
+        """{"cpu": s, "load": what bench_load printed}."""
+        before = cpu_seconds(server.pids())
+        done = subprocess.run(self.command(way, **options), capture_output=True, text=True, timeout=900, check=False)
+        time.sleep(0.02)  # the journal's thread and the last close
+        after = cpu_seconds(server.pids())
+        if done.returncode != 0:
+            raise LoadFailed(f"{server.name}: {' '.join(map(str, done.args))}\n{done.stdout}{done.stderr}")
+        load = json.loads(done.stdout)
+        if options.get("resume") and load["sessions_resumed"] < 0.8 * load["sessions_ok"]:
+            raise LoadFailed(f"{server.name}: resumed only {load['sessions_resumed']} of {load['sessions_ok']}")
+        return {"cpu": after - before, "load": load}
+
+    def idle_kib(self, server, way, sessions):
+        """Memory a session that does nothing costs, in KiB, over many of them."""
+        before = resident_kib(server.pids())
+        command = self.command(way, sessions=sessions, messages=0, hold=True)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
+            line = load.stdout.readline()
+            if line.split() != ["holding", str(sessions)]:
+                raise LoadFailed(f"{server.name}: not all idle sessions opened: {line}{load.stdout.read()}")
+            time.sleep(0.5)
+            after = resident_kib(server.pids())
+            load.stdin.close()
+            load.wait(120)
+        return (after - before) / sessions

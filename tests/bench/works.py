@@ -1,0 +1,61 @@
+"""The kinds of work, and what is told of each."""
+
+import dataclasses
+import typing
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@dataclasses.dataclass
+class Work:
+    key: str
+    title: str
+    unit: str
+    way: str                 # "plain" or "tls"
+    goal: float              # ratio to the best peer
+    options: dict = dataclasses.field(default_factory=dict)
+    value: typing.Callable = None
+    idle: bool = False
+    scaled: str = "sessions"  # which option --scale shortens
+
+
+def cpu_ms_per_message(result):
+    return 1000 * result["cpu"] / result["load"]["messages_acknowledged"]
+
+
+def cpu_s_per_gb(result):
+    return result["cpu"] / (result["load"]["octets_sent"] / 1e9)
+
+
+def session_p50(result):
+    return result["load"]["session_ms"]["p50"]
+
+
+def work(key, title, unit, way, goal, value=None, idle=False, **options):
+    return Work(key, title, unit, way, goal, options, value, idle)
+
+
+WORKS = [
+    work("new-plain", "new session per 4 KiB message, plain", "CPU ms a message", "plain", 0.70,
+         cpu_ms_per_message, sessions=6000, parallel=16, size=4 * KIB),
+    work("new-tls", "new session per message, full TLS 1.3 handshake + AUTH", "CPU ms a message", "tls", 0.85,
+         cpu_ms_per_message, sessions=1500, parallel=16, size=4 * KIB),
+    work("resumed-tls", "new session per message, resumed TLS 1.3 + AUTH", "CPU ms a message", "tls", 0.85,
+         cpu_ms_per_message, sessions=2000, parallel=16, size=4 * KIB, resume=True),
+    work("lockstep", "100 messages a session, plain", "CPU ms a message", "plain", 0.85,
+         cpu_ms_per_message, sessions=200, messages=100, parallel=16, size=4 * KIB),
+    work("pipelined", "100 messages a session, client pipelines", "CPU ms a message", "plain", 0.85,
+         cpu_ms_per_message, sessions=300, messages=100, parallel=16, size=4 * KIB, pipeline=True),
+    work("tls", "100 messages a session, TLS", "CPU ms a message", "tls", 0.85,
+         cpu_ms_per_message, sessions=120, messages=100, parallel=16, size=4 * KIB),
+    work("large-plain", "10 MiB messages, plain", "CPU s a GB", "plain", 1.2,
+         cpu_s_per_gb, sessions=4, messages=24, parallel=4, size=10 * MIB),
+    work("large-tls", "10 MiB messages, TLS", "CPU s a GB", "tls", 1.0,
+         cpu_s_per_gb, sessions=4, messages=16, parallel=4, size=10 * MIB),
+    work("idle-plain", "idle session, plain", "KiB", "plain", 0.5, idle=True, sessions=4000),
+    work("idle-tls", "idle session, TLS", "KiB", "tls", 0.6, idle=True, sessions=2000),
+    work("latency-plain", "latency added to a session, 50 a second, plain", "ms, p50", "plain", 1.0,
+         session_p50, sessions=150, parallel=4, rate=50, size=4 * KIB),
+    work("latency-tls", "latency added to a session, 50 a second, TLS", "ms, p50", "tls", 1.0,
+         session_p50, sessions=150, parallel=4, rate=50, size=4 * KIB),
+]
