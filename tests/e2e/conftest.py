@@ -51,13 +51,32 @@ def directory(session_directory, request):
     return path
 
 
+class Parts:
+    """parts.use(x): x.stop() at the end, in reverse order, even after a failure."""
+
+    def __init__(self, stack):
+        self._stack = stack
+
+    def use(self, part):
+        self._stack.callback(part.stop)
+        return part
+
+
 @pytest.fixture
 def parts():
-    """parts.use(x): x.stop() at the end of the test, in reverse order, even after a failure."""
     with contextlib.ExitStack() as stack:
-        class Parts:
-            @staticmethod
-            def use(part):
-                stack.callback(part.stop)
-                return part
-        yield Parts
+        yield Parts(stack)
+
+
+@pytest.fixture(scope="module")
+def module_parts():
+    """As parts, for what a whole file shares."""
+    with contextlib.ExitStack() as stack:
+        yield Parts(stack)
+
+
+@pytest.fixture(scope="module")
+def module_directory(session_directory):
+    path = pathlib.Path(tempfile.mkdtemp(prefix="module-", dir=session_directory))
+    path.chmod(0o755)
+    return path

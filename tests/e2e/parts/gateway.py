@@ -69,8 +69,13 @@ class Gateway:
         self.process = Process("portcullis", [*wrapper, program, "serve", "--config", self.config], directory,
                                env={**_ENVIRONMENT, **(environment or {})})
         self._stopped = False
+        self._wrapped = bool(wrapper)
         if ready:
             self.process.ready(self.is_ready)
+
+    def send(self, number):
+        """A signal to the program, not to what it is run under."""
+        os.kill(int(run("pgrep", "-P", self.process.pid).stdout) if self._wrapped else self.process.pid, number)
 
     # --- configuration
 
@@ -92,7 +97,7 @@ class Gateway:
         """Writes the configuration anew and sends SIGHUP; waits until the reload is counted."""
         before = self.metric("portcullis_config_reloads_total", result=result)
         self.write_config()
-        self.process.send(signal.SIGHUP)
+        self.send(signal.SIGHUP)
         wait_until(lambda: self.metric("portcullis_config_reloads_total", result=result) > before,
                    f"a reload counted as {result}")
 
@@ -149,6 +154,9 @@ class Gateway:
         if self._stopped:
             return
         self._stopped = True
+        if self._wrapped and self.process.running():
+            self.send(signal.SIGTERM)
+            self.process.wait()
         ended = self.process.stop()
         errors = self.process.errors()
         assert not _SANITIZER.search(errors), errors

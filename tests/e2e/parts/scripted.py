@@ -11,8 +11,8 @@ import threading
 
 from .loopback import ADDRESS, free_port
 
-CLOSE = object()
-SILENCE = object()
+CLOSE = "close"
+SILENCE = "silence"
 
 _USUAL = {
     "GREETING": b"220 scripted ESMTP\r\n",
@@ -41,10 +41,14 @@ class ScriptedUpstream:
             return [c for c in self.commands if c.upper().startswith(verb.encode())]
 
     def stop(self):
-        self._listener.close()
+        # shutdown, not only close: a thread that waits in accept or recv must learn of it.
         with self._lock:
-            for connection in self._open:
-                connection.close()
+            for each in (self._listener, *self._open):
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        self._listener.close()
 
     def _accept(self):
         while True:

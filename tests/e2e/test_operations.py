@@ -1,0 +1,253 @@
+"""What operators do and see: check, reload, stop, metrics, journal, HTTP."""
+
+import json
+import pathlib
+import smtplib
+import socket
+import ssl
+import time
+
+import pytest
+from parts import toml
+from parts.clients import swaks
+from parts.gateway import ALICE, PASSWORD, Gateway, settings
+from parts.loopback import ADDRESS
+from parts.process import run
+from parts.prometheus import Prometheus, promtool_check
+from parts.scripted import ScriptedUpstream
+from parts.sink import Sink
+
+BOB = "bob@example.net"
+TEXT = f"From: {ALICE}\r\nSubject: x\r\nMessage-ID: <ops@client.test>\r\n\r\nbody\r\n"
+
+
+@pytest.fixture
+def sink(parts, directory, program):
+    return parts.use(Sink(program, directory / "sink"))
+
+
+@pytest.fixture
+def gateway(parts, directory, program, pair, sink):
+    return parts.use(Gateway(program, directory, settings(directory, pair, sink.port)))
+
+
+def session(gateway, context=None):
+    client = smtplib.SMTP_SSL(ADDRESS, gateway.port("submissions"), timeout=30,
+                              context=context or ssl._create_unverified_context())
+    client.ehlo("client.test")
+    client.login(ALICE, PASSWORD)
+    return client
+
+
+def served_certificate(gateway):
+    with socket.create_connection((ADDRESS, gateway.port("submissions")), timeout=10) as plain, \
+            ssl._create_unverified_context().wrap_socket(plain) as secure:
+        return secure.getpeercert(binary_form=True)
+
+
+# --- reload
+
+
+def test_reload_takes_a_new_certificate_and_keeps_sessions(gateway, authority):
+    before = served_certificate(gateway)
+    client = session(gateway)
+    client.mail(ALICE)
+    new = authority.server("mx.example.com", "localhost")
+    gateway.tree["tls"] = {"certificate": new.certificate, "private_key": new.private_key}
+    gateway.reload()
+    assert served_certificate(gateway) != before
+    # The session, and the transaction in it, went through the reload.
+    assert client.rcpt(BOB)[0] == 250 and client.data(TEXT)[0] == 250 and client.quit()[0] == 221
+    assert gateway.metric("portcullis_config_last_reload_successful") == 1
+
+
+def test_reload_of_a_broken_file_keeps_the_old_one(gateway):
+    before = gateway.metric("portcullis_config_last_reload_success_timestamp_seconds")
+    gateway.tree["listener"][0]["tls"] = "sometimes"
+    gateway.reload(result="failure")
+    assert gateway.metric("portcullis_config_last_reload_successful") == 0
+    assert gateway.metric("portcullis_config_last_reload_success_timestamp_seconds") == before
+    assert swaks(gateway.port("mx"), "stranger@example.org", "bob@example.com").ok
+    (event,) = [e for e in gateway.journal(type="event") if "reload" in e["event"] and e["level"] == "error"]
+    assert event["event"] == "reload_failed" and f"{gateway.config}:" in gateway.process.errors()
+    gateway.tree["listener"][0]["tls"] = "starttls"
+    gateway.reload()
+    assert gateway.metric("portcullis_config_last_reload_successful") == 1
+
+
+def test_reload_changes_rules_for_new_sessions(gateway):
+    assert swaks(gateway.port("mx"), "stranger@example.org", "bob@example.com").ok
+    gateway.tree["local_domains"] = ["example.net"]
+    gateway.reload()
+    assert not swaks(gateway.port("mx"), "stranger@example.org", "bob@example.com").ok
+    assert swaks(gateway.port("mx"), "stranger@example.org", BOB).ok
+
+
+# --- the end
+
+
+def test_stop_lets_a_transaction_finish(parts, directory, program, pair):
+    upstream = parts.use(ScriptedUpstream({"DOT": lambda _: time.sleep(1.5) or b"250 2.0.0 Ok: queued as LATE\r\n"}))
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, upstream.port)))
+    idle, busy = session(gateway), session(gateway)
+    busy.mail(ALICE)
+    busy.rcpt(BOB)
+    busy.docmd("DATA")
+    busy.send(TEXT + ".\r\n")
+    time.sleep(0.2)
+    gateway.process.send(15)
+    # The idle one is told at once, the busy one after its message.
+    assert idle.getreply()[0] == 421
+    code, text = busy.getreply()
+    assert code == 250 and b"LATE" in text
+    assert busy.getreply()[0] == 421
+    with pytest.raises(OSError):
+        socket.create_connection((ADDRESS, gateway.port("mx")), timeout=2)
+    gateway.stop()
+    assert len(upstream.messages) == 1
+
+
+def test_stop_does_not_wait_for_ever(parts, directory, program, pair):
+    upstream = parts.use(ScriptedUpstream())
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, upstream.port, drain="1s")))
+    client = session(gateway)
+    client.mail(ALICE)
+    client.rcpt(BOB)
+    client.docmd("DATA")
+    client.send("From: alice@example.com\r\n")  # … and no more
+    started = time.monotonic()
+    gateway.stop()
+    assert 0.5 < time.monotonic() - started < 10
+    assert upstream.messages == []
+
+
+# --- configuration
+
+
+def test_a_wrong_configuration_starts_nothing(directory, program, pair):
+    tree = settings(directory, pair, 25)
+    tree["listener"][0]["tsl"] = "starttls"
+    tree["upstream"][0]["servers"] = []
+    tree["rate"] = [{"name": "r", "limit": "many"}]
+    file = directory / "wrong.toml"
+    file.write_text(toml.dump(tree))
+    done = run(program, "serve", "--config", file, check=False)
+    assert done.returncode == 78, done.stdout
+    # All at once, each with its place.
+    for key in ("tsl", "servers", "limit"):
+        assert any(line.startswith(f"{file}:") and key in line for line in done.stdout.splitlines()), (key, done.stdout)
+
+
+def test_open_relay_is_refused(directory, program, pair):
+    tree = settings(directory, pair, 25, network=[{"name": "all", "addresses": ["0.0.0.0/0"], "may_relay": True}])
+    (directory / "users").write_text("")
+    file = directory / "relay.toml"
+    file.write_text(toml.dump(tree))
+    done = run(program, "serve", "--config", file, check=False)
+    assert done.returncode == 78 and "relay" in done.stdout, done.stdout
+
+
+# --- metrics
+
+
+def test_prometheus_scrapes_and_promtool_is_content(parts, gateway, directory):
+    prometheus = parts.use(Prometheus(directory / "prometheus", gateway.metrics_url.removeprefix("http://")))
+    with session(gateway) as client:
+        for _ in range(3):
+            client.sendmail(ALICE, [BOB], TEXT)
+    prometheus.wait_for('portcullis_messages_total{listener="submissions",result="accepted"}', lambda n: n == 3)
+    prometheus.wait_for('portcullis_tls_handshakes_total{side="client",result="success",version="TLSv1.3"}', lambda n: n >= 1)
+    prometheus.wait_for('histogram_quantile(0.99, portcullis_message_size_bytes_bucket)')
+    assert [v for m, v in prometheus.query("up") if m["job"] == "gateway"] == [1]
+    status, text = gateway.http("/metrics")
+    assert status == 200 and promtool_check(text) == "", promtool_check(text)
+    # No label is made of what a client said.
+    assert ALICE not in text and "example.net" not in text and "client.test" not in text
+
+
+def test_alerts_are_rules():
+    done = run("promtool", "check", "rules", pathlib.Path(__file__).resolve().parents[2] / "etc/prometheus/alerts.yml")
+    assert "SUCCESS" in done.stdout
+
+
+def test_counters_are_there_from_the_start(gateway):
+    for result in ("accepted", "rejected", "deferred", "aborted"):
+        assert gateway.metric("portcullis_messages_total", listener="mx", result=result) == 0
+    assert gateway.metric("portcullis_auth_attempts_total", listener="submission", result="bad_credentials") == 0
+
+
+@pytest.mark.parametrize("request_text", [
+    b"BLAH\r\n\r\n", b"GET /metrics HTTP/9.9\r\n\r\n", b"GET " + b"/" * 20000 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 5000 + b"\r\n", b"\x16\x03\x01\x02\x00\x01\x00",
+    b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"])
+def test_hostile_http(gateway, request_text):
+    host, _, port = gateway.metrics_url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=15) as client:
+        client.sendall(request_text)
+        answer = b""
+        try:
+            while chunk := client.recv(65536):
+                answer += chunk
+        except ConnectionResetError:
+            pass
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505 ")), answer[:200]
+    assert gateway.http("/healthz")[0] == 200
+
+
+# --- journal
+
+
+def test_journal_says_who_what_and_what_became_of_it(gateway, sink):
+    with session(gateway) as client:
+        client.sendmail(ALICE, [BOB, "carol@example.net"], TEXT)
+    (t,) = gateway.wait_for_journal(type="transaction")
+    assert t["result"] == "accepted" and t["code"] == 250
+    assert t["login"] == ALICE and t["mechanism"] == "PLAIN" and t["backend"] == "file"
+    assert t["helo"] == "client.test" and t["listener"] == "submissions" and t["tls_version"] == "TLSv1.3"
+    assert t["client"].startswith("127.") and t["client_port"] > 0
+    assert t["reverse_path"] == ALICE and [r["recipient"] for r in t["recipients"]] == [BOB, "carol@example.net"]
+    assert t["header_from"] == ALICE and t["message_id"] == "<ops@client.test>" and t["octets"] == len(TEXT)
+    assert t["upstream"].startswith("legacy/") and t["upstream_code"] == 250 and t["duration_seconds"] >= 0
+    assert "subject" not in t
+    (s,) = gateway.wait_for_journal(type="session", reason="quit", login=ALICE)
+    assert t["id"] == s["id"] + ".1" and s["transactions"] == 1 and s["messages_accepted"] == 1
+    text = gateway.tree["journal"]["path"].read_text()
+    assert PASSWORD not in text and "body" not in text
+
+
+def test_journal_lines_can_not_be_forged(gateway):
+    evil = 'x","result":"accepted","y":"\u202e\x1b[31m'
+    with socket.create_connection((ADDRESS, gateway.port("mx")), timeout=10) as client:
+        client.recv(1000)
+        client.sendall(b"HELO " + evil.encode() + b"\r\n")
+        client.recv(1000)
+        client.sendall(b"HELO a.example\r\nMAIL FROM:<\"a\\\"b\"@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\nQUIT\r\n")
+        while client.recv(1000):
+            pass
+    gateway.wait_for_journal(type="session")
+    raw = gateway.tree["journal"]["path"].read_bytes()
+    for line in raw.splitlines():
+        json.loads(line)
+        assert b"\x1b" not in line and "\u202e".encode() not in line
+    assert gateway.journal(result="accepted") == []
+
+
+def test_journal_on_standard_error_and_reopened(parts, directory, program, pair, sink):
+    tree = settings(directory, pair, sink.port)
+    gateway = parts.use(Gateway(program, directory, tree))
+    path = tree["journal"]["path"]
+    path.rename(directory / "journal.1")
+    gateway.reload()
+    with session(gateway) as client:
+        client.sendmail(ALICE, [BOB], TEXT)
+    gateway.wait_for_journal(type="transaction")
+    assert path.exists()
+    other = directory / "stderr"
+    other.mkdir()
+    tree = settings(other, pair, sink.port)
+    tree["journal"] = {"sink": "stderr"}
+    gateway = parts.use(Gateway(program, other, tree))
+    with session(gateway) as client:
+        client.sendmail(ALICE, [BOB], TEXT)
+    gateway.wait_for_journal(type="transaction", result="accepted")
