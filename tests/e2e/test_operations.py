@@ -10,7 +10,7 @@ import time
 import pytest
 from parts import toml
 from parts.clients import swaks
-from parts.gateway import ALICE, PASSWORD, Gateway, settings
+from parts.gateway import ALICE, PASSWORD, Gateway, check, settings
 from parts.loopback import ADDRESS
 from parts.process import run
 from parts.prometheus import Prometheus, promtool_check
@@ -131,11 +131,12 @@ def test_a_wrong_configuration_starts_nothing(directory, program, pair):
     tree["rate"] = [{"name": "r", "limit": "many"}]
     file = directory / "wrong.toml"
     file.write_text(toml.dump(tree))
-    done = run(program, "serve", "--config", file, check=False)
-    assert done.returncode == 78, done.stdout
-    # All at once, each with its place.
-    for key in ("tsl", "servers", "limit"):
-        assert any(line.startswith(f"{file}:") and key in line for line in done.stdout.splitlines()), (key, done.stdout)
+    for command in ("check", "serve"):
+        done = run(program, command, "--config", file, check=False)
+        assert done.returncode == 78, done.stdout
+        # All at once, each with its place.
+        for key in ("tsl", "servers", "limit"):
+            assert any(line.startswith(f"{file}:") and key in line for line in done.stdout.splitlines()), (key, done.stdout)
 
 
 def test_open_relay_is_refused(directory, program, pair):
@@ -143,8 +144,18 @@ def test_open_relay_is_refused(directory, program, pair):
     (directory / "users").write_text("")
     file = directory / "relay.toml"
     file.write_text(toml.dump(tree))
-    done = run(program, "serve", "--config", file, check=False)
+    done = check(program, file)
     assert done.returncode == 78 and "relay" in done.stdout, done.stdout
+
+
+def test_check_probes(gateway, program, sink):
+    done = check(program, gateway.config)
+    assert done.returncode == 0, done.stdout
+    done = check(program, gateway.config, "--probe")
+    assert done.returncode == 0 and "legacy" in done.stdout, done.stdout
+    sink.stop()
+    done = check(program, gateway.config, "--probe")
+    assert done.returncode != 0 and "legacy" in done.stdout, done.stdout
 
 
 # --- metrics

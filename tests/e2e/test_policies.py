@@ -172,6 +172,7 @@ def test_rates(start, sink):
         assert code in (450, 452) and "4.7." in text and "five-a-day" in text, (code, text)
     with session(gateway, CAROL, "cat") as client:
         assert attempt(client, CAROL, f"From: {CAROL}\r\n")[0] == 250
+    assert gateway.metric("portcullis_rate_limit_exceeded_total", limit="five-a-day", mode="enforce") == 2
     sink.maildir.wait_for(6)
 
 

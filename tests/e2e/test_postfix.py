@@ -99,6 +99,7 @@ def test_tls_to_postfix(parts, directory, program, pair, authority, postfix, tls
     assert send(gateway, authority, tls, directory=directory).ok
     (mail,) = postfix.mailbox(BOB).wait_for(1)
     assert b"with ESMTPS" in mail.split(b"Received:")[1]
+    assert gateway.metric("portcullis_tls_handshakes_total", side="upstream", result="success") >= 1
 
 
 @pytest.mark.parametrize("changes", [{"server_name": "other.example.com"}, {"ca_file": "/etc/ssl/certs/ca-certificates.crt"}])
