@@ -148,6 +148,11 @@ void ClientConnection::on_upstream_granted(UpstreamConnection& connection) {
     if (!dead_) on_upstream_denied(LinkFailure::closed, "closed before it was used");
     return;
   }
+  // Granted for a wish that was taken back while it was on its way, and another one came first.
+  if (upstream_ != nullptr) {
+    if (upstream_ != &connection) pool().release(connection);
+    return;
+  }
   upstream_ = &connection;
   session_->upstream_ready(connection.link(), now(), worker_.effects());
   perform();

@@ -101,6 +101,7 @@ void UpstreamConnection::flush() {
 }
 
 void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
+  link_.begin_read();
   while (!lost_) {
     const UpstreamLink::Step step = link_.feed(bytes, out_);
     flush();

@@ -366,6 +366,11 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   std::deque<Waiter> disappointed;
   if (!going_on && opening_ == 0) {
     disappointed.swap(waiters_);
+  } else if (!going_on && bound == nullptr && !waiters_.empty()) {
+    // Others are still being opened, but one attempt fewer: without one waiter fewer drop() would make
+    // another attempt at once, and so on while the server refuses.
+    disappointed.push_back(waiters_.front());
+    waiters_.pop_front();
   } else if (!going_on && bound != nullptr) {
     const auto at =
         std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return w.client == bound; });

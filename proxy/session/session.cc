@@ -101,7 +101,7 @@ void Session::after_event(Now now, Effects& fx) {
     return;
   }
   // The client closed its side: what it had sent before has been carried out by now.
-  if (eof_ && wait_ == Wait::none && ledger_.empty()) close(metrics::CloseReason::client_lost, "", now, fx);
+  if (eof_ && !blocked() && ledger_.empty()) close(metrics::CloseReason::client_lost, "", now, fx);
 }
 
 void Session::client_eof(Now now, Effects& fx) {
@@ -157,8 +157,9 @@ void Session::timeout(Now now, Effects& fx) {
     return;
   }
   // A client that may not send because the upstream does not take is not to blame.
+  const bool upstream_slow = upstream_full_ || blocked();
   const Deadline kind =
-      deadline_kind_ == Deadline::content && upstream_full_ ? Deadline::upstream : deadline_kind_;
+      deadline_kind_ == Deadline::content && upstream_slow ? Deadline::upstream : deadline_kind_;
   switch (kind) {
     case Deadline::upstream:
     case Deadline::upstream_final: {
@@ -203,6 +204,15 @@ bool Session::wants_client_bytes() const {
   if (finished_ || eof_ || wait_ == Wait::tls || upstream_full_) return false;
   if (pending_.size() >= smtp::limits::pending_input_octets) return false;
   return input_ == Input::command || input_ == Input::sasl || !blocked();
+}
+
+std::size_t Session::held_octets() const {
+  std::size_t octets = pending_.size();
+  if (transaction_ && transaction_->content) {
+    octets += transaction_->content->held.size() + transaction_->content->header.block().size();
+  }
+  for (const Owed& owed : ledger_) octets += sizeof owed + owed.reply.text.size();
+  return octets;
 }
 
 std::string_view Session::consume(std::string_view bytes, Now now, Effects& fx) {

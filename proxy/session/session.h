@@ -59,6 +59,8 @@ class Session {
   // The driver holds many bytes that the upstream does not take (or no longer does).
   void upstream_full(bool full) { upstream_full_ = full; }
   std::int64_t deadline_ms() const { return deadline_ms_; }
+  // Octets of the client's that the session keeps at the moment (law 4).
+  std::size_t held_octets() const;
   bool finished() const { return finished_; }
   const std::string& id() const { return id_; }
   std::string xclient() const;  // attribute list for a connection bound to this client

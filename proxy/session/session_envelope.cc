@@ -220,13 +220,19 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
     case Expect::chunk:
       if (transaction_->content) {
         --transaction_->content->chunks_outstanding;
-        if (!reply.positive()) {
+        if (reply.code != 250) {
           refuse_message(relayed(reply), {}, fx);
           if (transaction_->content->complete) {
-            final_reply(*transaction_->refusal, metrics::MessageResult::rejected, now, fx);
+            const smtp::Reply refused = *transaction_->refusal;
+            final_reply(
+                refused,
+                refused.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred,
+                now, fx);
           }
         } else if (!transaction_->content->complete) {
           arm(Deadline::content, now);
+        } else if (!transaction_->refusal) {
+          end_message(now, fx);
         }
       }
       break;

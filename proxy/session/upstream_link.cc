@@ -81,7 +81,7 @@ UpstreamLink::Step UpstreamLink::failed_step(LinkFailure failure, std::string te
 UpstreamLink::Step UpstreamLink::feed(std::string_view& bytes, Output& out) {
   if (failure_ != LinkFailure::none) return Step::failed;
   while (!bytes.empty()) {
-    if (expected_.empty()) {
+    if (answerable_ == 0) {
       return failed_step(LinkFailure::unasked, "the server sent something nobody asked for");
     }
     bytes.remove_prefix(parser_.feed(bytes));
@@ -92,6 +92,7 @@ UpstreamLink::Step UpstreamLink::feed(std::string_view& bytes, Output& out) {
     answer_ = parser_.take();
     answered_ = expected_.front();
     expected_.pop_front();
+    --answerable_;
     if (!opened_) {
       const Step step = opening_reply(out);
       if (step == Step::need_more) continue;

@@ -6,6 +6,7 @@
 // the former is answered.
 //
 //   link.connected();                          // implicit TLS: says start_tls
+//   link.begin_read();
 //   do { step = link.feed(bytes, out); … } while (step != need_more);
 //   // ready: link.command("MAIL FROM:<a@b>\r\n", Expect::mail, out); …
 #pragma once
@@ -71,6 +72,9 @@ class UpstreamLink {
 
   Step connected();                   // TCP is up
   void tls_established(Output& out);  // also after implicit TLS
+  // Once for each read from the peer, before its bytes are fed: they can answer only what was sent by
+  // now. A reply to a command that goes out while they are worked off was there too early (law 1).
+  void begin_read() { answerable_ = expected_.size(); }
   // Consumes from the front of `bytes` (moved forward) until something is to be told.
   Step feed(std::string_view& bytes, Output& out);
 
@@ -113,6 +117,7 @@ class UpstreamLink {
   smtp::Reply answer_;
   Expect answered_ = Expect::greeting;
   std::deque<Expect> expected_;
+  std::size_t answerable_ = 0;  // how many of them the bytes at hand may answer
   struct Queued {
     std::string wire;
     Expect what;

@@ -1,4 +1,4 @@
-# add_fuzz(name LINK libs...): fuzz/name_fuzz.cc with seeds in fuzz/corpus/name/.
+# add_fuzz(name LINK libs...): fuzz/name_fuzz.cc with seeds in fuzz/corpus/name/; WITH: more sources.
 add_fuzz(user_file LINK pc_auth)
 add_fuzz(imap_reply LINK pc_auth)
 add_fuzz(body LINK pc_smtp)
@@ -13,3 +13,4 @@ add_fuzz(sasl LINK pc_smtp)
 add_fuzz(http LINK pc_metrics)
 add_fuzz(identity LINK pc_policy)
 add_fuzz(config LINK pc_config)
+add_fuzz(session LINK pc_session WITH proxy/session/harness.cc)

@@ -59,8 +59,10 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   Output ignored;
   static_cast<void>(probe.connected());
   std::string_view greeting = "220 up\r\n";
+  probe.begin_read();
   probe.feed(greeting, ignored);
   std::string_view ehlo = upstream_ehlo_;
+  probe.begin_read();
   probe.feed(ehlo, ignored);
   session_ = std::make_unique<Session>(*environment_, *listener_, *policy::parse_ip("192.0.2.7"), 4711, "SID",
                                        UpstreamOffer{true, probe.extensions()}, now());
@@ -115,24 +117,34 @@ void Harness::drain() {
   perform();
 }
 
+UpstreamLink* Harness::link_of(std::size_t wire) {
+  if (link_ && link_wire_ == wire) return link_.get();
+  return parked_ && parked_wire_ == wire ? parked_.get() : nullptr;
+}
+
 void Harness::upstream(std::string_view bytes) {
-  UpstreamLink* link = link_ ? link_.get() : parked_.get();
+  const std::size_t wire = speaking();
+  UpstreamLink* link = link_of(wire);
   if (link == nullptr) return;
+  link->begin_read();
   for (;;) {
     Output out;
     const UpstreamLink::Step step = link->feed(bytes, out);
-    upstream_out += out.joined();
+    sent(wire, out);
     if (step == UpstreamLink::Step::need_more) return;
-    if (step == UpstreamLink::Step::answer && link_ && link == link_.get()) {
+    const bool ours = link == link_.get();
+    if (step == UpstreamLink::Step::answer && ours) {
       session_->upstream_answer(link->answered(), link->answer(), now(), effects_);
       perform();
-      link = link_ ? link_.get() : parked_.get();
-      if (link == nullptr) return;
+    } else if (step == UpstreamLink::Step::answer && link->outstanding() == 0) {
+      parked_clean_ = link->answered() == Expect::rset && link->answer().code == 250;
+      if (!parked_clean_ && reuse) parked_.reset();
     }
+    link = link_of(wire);
+    if (link == nullptr) return;
     if (link->failure() != LinkFailure::none) {
-      if (link_ && link == link_.get()) upstream_lost(link->failure());
-      parked_.reset();
-      return;
+      if (link == link_.get()) return upstream_lost(link->failure());
+      return parked_.reset();
     }
   }
 }
@@ -145,14 +157,29 @@ void Harness::upstream_lost(LinkFailure failure) {
   perform();
 }
 
+void Harness::sent(std::size_t wire, const Output& out) {
+  const std::string bytes = out.joined();
+  upstream_out += bytes;
+  if (!bytes.empty()) wires.at(wire) += bytes;
+}
+
 void Harness::open_link() {
+  if (reuse && parked_ && parked_clean_ && parked_->ready() && parked_->outstanding() == 0) {
+    link_ = std::move(parked_);
+    link_wire_ = parked_wire_;
+    return;
+  }
+  link_wire_ = wires.size();
+  wires.emplace_back();
   link_ = std::make_unique<UpstreamLink>(config_.upstreams[0], "mx.example.com", false, std::string());
   link_->set_name("legacy/up.example.com:25");
   Output ignored;
   static_cast<void>(link_->connected());
   std::string_view greeting = "220 up\r\n";
+  link_->begin_read();
   link_->feed(greeting, ignored);
   std::string_view ehlo = upstream_ehlo_;
+  link_->begin_read();
   if (link_->feed(ehlo, ignored) != UpstreamLink::Step::ready) throw std::logic_error("link is not ready");
 }
 
@@ -167,7 +194,7 @@ void Harness::grant() {
 void Harness::perform() {
   for (;;) {
     client_out += effects_.client.joined();
-    upstream_out += effects_.upstream.joined();
+    if (!effects_.upstream.empty()) sent(link_wire_, effects_.upstream);
     const Leave leave = effects_.leave_upstream;
     const bool acquire = effects_.acquire_upstream;
     if (effects_.authenticate) {
@@ -180,6 +207,8 @@ void Harness::perform() {
     if (leave == Leave::release && link_) {
       ++released;
       parked_ = std::move(link_);
+      parked_wire_ = link_wire_;
+      parked_clean_ = parked_->outstanding() == 0;
     }
     if (leave == Leave::abort && link_) {
       ++aborted;

@@ -49,11 +49,17 @@ class Harness {
   std::string upstream_out;
   bool acquire_fails = false;  // the next connection can not be had
   bool hold_acquire = false;   // connections come only with grant()
+  bool reuse = false;          // a connection given back clean serves the next transaction
+  // Everything sent to the upstream, by connection in the order of opening (without the opening).
+  std::vector<std::string> wires;
+  // The connection that upstream() speaks for; none: wires.size().
+  std::size_t speaking() const { return link_ ? link_wire_ : parked_ ? parked_wire_ : wires.size(); }
   void grant();
 
   Session& session() { return *session_; }
   bool asked_auth() const { return asked_auth_; }
   bool tls_wanted() const { return tls_wanted_; }
+  bool acquire_pending() const { return acquire_pending_; }
   bool upstream_open() const { return link_ != nullptr; }
   std::size_t aborted = 0;  // connections closed at once
   std::size_t released = 0;
@@ -62,6 +68,8 @@ class Harness {
  private:
   void perform();
   void open_link();
+  UpstreamLink* link_of(std::size_t wire);
+  void sent(std::size_t wire, const Output& out);
   Now now() const;
 
   config::Config config_;
@@ -77,6 +85,9 @@ class Harness {
   std::unique_ptr<Session> session_;
   std::unique_ptr<UpstreamLink> link_;
   std::unique_ptr<UpstreamLink> parked_;  // given back, may still owe replies
+  std::size_t link_wire_ = 0;             // into wires
+  std::size_t parked_wire_ = 0;
+  bool parked_clean_ = false;  // its last answer was the one that makes it usable again
   Effects effects_;
   std::string upstream_ehlo_;
   bool asked_auth_ = false;
