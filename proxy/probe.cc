@@ -5,9 +5,7 @@
 
 #include "policy/lockout.h"
 #include "proxy/auth/service.h"
-#if __has_include("proxy/net/probe.h")
 #include "proxy/net/probe.h"
-#endif
 
 namespace portcullis {
 namespace {
@@ -37,9 +35,7 @@ void probe_backends(const config::Config& config, std::vector<ProbeLine>& lines)
 std::vector<ProbeLine> probe(const config::Config& config) {
   std::vector<ProbeLine> lines;
   probe_backends(config, lines);
-#if __has_include("proxy/net/probe.h")
   for (auto& line : net::probe_upstreams(config)) lines.push_back({line.ok, std::move(line.text)});
-#endif
   return lines;
 }
 

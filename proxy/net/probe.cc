@@ -1,0 +1,100 @@
+#include "proxy/net/probe.h"
+
+#include <csignal>
+#include <memory>
+#include <optional>
+
+#include "proxy/net/upstream_connection.h"
+
+namespace portcullis::net {
+
+namespace {
+
+constexpr std::size_t buffer_octets = 64 * 1024;
+
+std::string offered(const smtp::Extensions& extensions) {
+  std::string text;
+  const auto add = [&](bool there, const char* name) {
+    if (there) text += std::string(" ") + name;
+  };
+  add(extensions.pipelining, "PIPELINING");
+  add(extensions.size.has_value(), "SIZE");
+  add(extensions.eight_bit_mime, "8BITMIME");
+  add(extensions.smtputf8, "SMTPUTF8");
+  add(extensions.chunking, "CHUNKING");
+  add(extensions.dsn, "DSN");
+  add(extensions.enhanced_status_codes, "ENHANCEDSTATUSCODES");
+  add(extensions.starttls, "STARTTLS");
+  add(extensions.xforward != 0, "XFORWARD");
+  add(extensions.xclient != 0, "XCLIENT");
+  return text.empty() ? " nothing" : text;
+}
+
+// A loop of its own for one connection.
+class OneProbe final : public UpstreamConnection::Owner {
+ public:
+  UpstreamProbeLine ask(const config::Config& config, const config::Upstream& upstream, std::size_t server) {
+    std::vector<char> read_buffer(buffer_octets);
+    std::vector<char> plain_buffer(buffer_octets);
+    uv_loop_t loop{};
+    uv_loop_init(&loop);
+    LoopContext context{&loop, read_buffer, plain_buffer, {}};
+    const std::string name = "upstream " + upstream.name + ' ' + upstream.servers[server].host + ':' +
+                             std::to_string(upstream.servers[server].port) + ": ";
+    const auto tls = ClientTls::make(upstream);
+    if (!tls) return {false, name + tls.error()};
+    uv_timer_t timer{};
+    timer.data = this;
+    uv_timer_init(&loop, &timer);
+    {
+      UpstreamConnection connection(
+          context,
+          {&upstream, server, tls->get(), true, upstream.helo.empty() ? config.hostname : upstream.helo, {}},
+          *this);
+      connection_ = &connection;
+      uv_timer_start(
+          &timer,
+          [](uv_timer_t* handle) {
+            static_cast<OneProbe*>(handle->data)
+                ->connection_->fail(session::LinkFailure::timeout, "no answer in time");
+          },
+          std::uint64_t{upstream.connect_timeout_seconds} * 1000, 0);
+      connection.open();
+      while (!line_) uv_run(&loop, UV_RUN_ONCE);
+    }
+    uv_close(reinterpret_cast<uv_handle_t*>(&timer), nullptr);  // NOLINT: libuv's inheritance
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return {line_->ok, name + line_->text};
+  }
+
+ private:
+  void on_opened(UpstreamConnection& connection) noexcept override {
+    line_ = {true, std::string(connection.link().tls() ? "ready, TLS" : "ready, no TLS") + "; offers" +
+                       offered(connection.link().extensions())};
+    connection.close();
+  }
+  void on_answer(UpstreamConnection&) noexcept override {}
+  void on_lost(UpstreamConnection& connection) noexcept override {
+    line_ = {false, std::string(session::name_of(connection.link().failure())) + ": " +
+                        connection.link().failure_text()};
+  }
+
+  UpstreamConnection* connection_ = nullptr;
+  std::optional<UpstreamProbeLine> line_;
+};
+
+}  // namespace
+
+std::vector<UpstreamProbeLine> probe_upstreams(const config::Config& config) {
+  std::signal(SIGPIPE, SIG_IGN);  // NOLINT: a peer that goes away is an error code
+  std::vector<UpstreamProbeLine> lines;
+  for (const config::Upstream& upstream : config.upstreams) {
+    for (std::size_t server = 0; server < upstream.servers.size(); ++server) {
+      lines.push_back(OneProbe().ask(config, upstream, server));
+    }
+  }
+  return lines;
+}
+
+}  // namespace portcullis::net
