@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 #include <openssl/mem.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -123,10 +124,6 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
     }
     SSL_CTX_set_client_CA_list(context.get(), SSL_load_client_CA_file(settings.client_ca.c_str()));
   }
-  constexpr std::string_view context_id = "portcullis";
-  SSL_CTX_set_session_id_context(context.get(),
-                                 reinterpret_cast<const std::uint8_t*>(context_id.data()),  // NOLINT
-                                 context_id.size());
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context.get(), on_alpn, nullptr);
   if (ticket_keys != nullptr) {
@@ -136,6 +133,23 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
     SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
   }
   return context;
+}
+
+// Of the CA certificates that client certificates are verified with.
+std::array<std::uint8_t, SHA256_DIGEST_LENGTH> trust_digest(SSL_CTX* context) {
+  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
+  SHA256_CTX hash;
+  SHA256_Init(&hash);
+  const STACK_OF(X509_OBJECT)* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  for (std::size_t i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    const X509* certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    std::array<std::uint8_t, EVP_MAX_MD_SIZE> one{};
+    unsigned size = 0;
+    if (certificate == nullptr || X509_digest(certificate, EVP_sha256(), one.data(), &size) != 1) continue;
+    SHA256_Update(&hash, one.data(), size);
+  }
+  SHA256_Final(digest.data(), &hash);
+  return digest;
 }
 
 bool name_matches(std::string_view pattern, std::string_view name) {
@@ -237,6 +251,7 @@ std::expected<std::shared_ptr<ServerTls>, std::string> ServerTls::make(
   }
   if (!self->entries_.empty()) {
     SSL_CTX* first = self->entries_.front().context.get();
+    self->client_trust_ = trust_digest(first);
     SSL_CTX_set_tlsext_servername_callback(first, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(first, self.get());
   }
@@ -262,7 +277,18 @@ int ServerTls::on_server_name(SSL* ssl, int*, void* self) {
   // show their user what is wrong.
   if (entry == nullptr) return SSL_TLSEXT_ERR_NOACK;
   SSL_set_SSL_CTX(ssl, entry->context.get());
+  static_cast<const ServerTls*>(self)->bind_tickets(ssl);  // that went with the other context
   return SSL_TLSEXT_ERR_OK;
+}
+
+// A resumed session brings its client certificate, or none, without another look at it. So a ticket is
+// good only where certificates are asked for in the same way and the same authorities vouch for them:
+// never from a listener that asks for none to one that requires one.
+void ServerTls::bind_tickets(SSL* ssl) const {
+  const int mode = SSL_get_verify_mode(ssl);
+  auto id = mode == SSL_VERIFY_NONE ? decltype(client_trust_){} : client_trust_;
+  id.back() = static_cast<std::uint8_t>(mode);
+  SSL_set_session_id_context(ssl, id.data(), id.size());
 }
 
 SslPtr ServerTls::session(config::ClientCertificate client_certificate) const {
@@ -281,6 +307,7 @@ SslPtr ServerTls::session(config::ClientCertificate client_certificate) const {
       SSL_set_verify(ssl.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
       break;
   }
+  bind_tickets(ssl.get());
   return ssl;
 }
 

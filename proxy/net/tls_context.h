@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <expected>
@@ -65,8 +66,10 @@ class ServerTls {
     std::vector<std::string> names;
   };
   const Entry* entry_for(std::string_view server_name) const;
+  void bind_tickets(SSL* ssl) const;
   static int on_server_name(SSL* ssl, int* alert, void* self);
   std::vector<Entry> entries_;
+  std::array<std::uint8_t, SSL_MAX_SID_CTX_LENGTH> client_trust_{};  // digest of the client CAs
   std::vector<CertificateFacts> facts_;
   std::shared_ptr<TicketKeys> ticket_keys_;
 };
