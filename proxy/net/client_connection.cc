@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "proxy/net/handshake.h"
 #include "proxy/net/upstream_connection.h"
 #include "proxy/net/upstream_pool.h"
 #include "proxy/net/worker.h"
@@ -35,19 +36,6 @@ policy::IpAddress address_of(const sockaddr_storage& storage, std::uint16_t& por
   address.v6 = true;
   std::copy(octets, octets + 16, address.octets.begin());
   return address;
-}
-
-// From BoringSSL's reason (lower case, blanks): the label, not the text, goes into the metrics.
-metrics::TlsFailure tls_failure(std::string_view error) {
-  const auto has = [&](std::string_view part) { return error.find(part) != std::string_view::npos; };
-  using metrics::TlsFailure;
-  if (has("http request") || has("wrong version number") || has("https proxy")) return TlsFailure::not_tls;
-  if (has("protocol")) return TlsFailure::protocol_version;
-  if (has("cipher") || has("no common") || has("no shared")) return TlsFailure::no_shared_cipher;
-  if (has("did not return a certificate")) return TlsFailure::certificate_missing;
-  if (has("alert")) return TlsFailure::alert;
-  if (has("certificate")) return TlsFailure::certificate_invalid;
-  return TlsFailure::other;
 }
 
 }  // namespace
@@ -103,6 +91,9 @@ void ClientConnection::on_plain(std::string_view bytes) noexcept {
 void ClientConnection::on_end(bool reset) noexcept {
   if (dead_) return;
   if (closing_) return close_now();
+  if (stream_.handshaking()) {
+    count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::closed));
+  }
   if (reset || stream_.handshaking()) {
     session_->client_lost(now(), worker_.effects());
   } else {
@@ -114,11 +105,8 @@ void ClientConnection::on_end(bool reset) noexcept {
 }
 
 void ClientConnection::on_tls_established() noexcept {
-  metrics::Shard& shard = worker_.shard();
-  shard.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::client, metrics::Outcome::success,
-                                             stream_.tls_version());
-  shard.observe<metrics::Metric::tls_handshake_duration>(
-      metrics::TlsSide::client, static_cast<double>(worker_.mono_ms() - handshake_started_ms_) / 1000);
+  count(worker_.shard(), metrics::TlsSide::client,
+        succeeded(stream_.ssl(), worker_.mono_ms() - handshake_started_ms_));
   if (closing_ || dead_) return;
   session_->tls_established(tls_facts(stream_.ssl(), generation_->snapshot->config->certificate_login), now(),
                             worker_.effects());
@@ -126,10 +114,7 @@ void ClientConnection::on_tls_established() noexcept {
 }
 
 void ClientConnection::on_tls_failed(const std::string& error) noexcept {
-  metrics::Shard& shard = worker_.shard();
-  shard.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::client, metrics::Outcome::failure,
-                                             stream_.tls_version());
-  shard.add<metrics::Metric::tls_handshake_failures>(metrics::TlsSide::client, tls_failure(error));
+  count(worker_.shard(), metrics::TlsSide::client, failed(stream_.tls_failure()));
   if (closing_ || dead_) return;
   worker_.tls_trouble(listener_, session_->id(), address_, error);
   session_->client_lost(now(), worker_.effects());
@@ -208,6 +193,9 @@ void ClientConnection::sweep(std::int64_t mono_ms) {
     return;
   }
   if (session_->deadline_ms() > mono_ms) return;
+  if (stream_.handshaking()) {
+    count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::timeout));
+  }
   session_->timeout(now(), worker_.effects());
   perform();
 }

@@ -105,6 +105,10 @@ void Prober::on_opened(UpstreamConnection& connection) noexcept {
   report(probe, true, connection.link().tls() ? "ready, TLS" : "ready, no TLS");
 }
 
+void Prober::on_handshake(const Handshake& handshake) noexcept {
+  count(snapshot_->lasting.telemetry->shared, metrics::TlsSide::upstream, handshake);
+}
+
 void Prober::on_lost(UpstreamConnection& connection) noexcept {
   Probe& probe = probe_of(connection);
   const config::Upstream& settings = snapshot_->config->upstreams[probe.upstream];

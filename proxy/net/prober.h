@@ -30,6 +30,7 @@ class Prober final : public UpstreamConnection::Owner {
   void on_opened(UpstreamConnection& connection) noexcept override;
   void on_answer(UpstreamConnection&) noexcept override {}
   void on_lost(UpstreamConnection& connection) noexcept override;
+  void on_handshake(const Handshake& handshake) noexcept override;
   struct Probe {
     std::size_t upstream = 0;
     std::size_t server = 0;

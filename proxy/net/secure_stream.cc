@@ -11,17 +11,6 @@ constexpr std::size_t record_octets = 16 * 1024;
 
 }  // namespace
 
-metrics::TlsVersion SecureStream::tls_version() const {
-  switch (tls_ ? SSL_version(tls_->ssl()) : 0) {
-    case TLS1_3_VERSION:
-      return metrics::TlsVersion::tls13;
-    case TLS1_2_VERSION:
-      return metrics::TlsVersion::tls12;
-    default:
-      return metrics::TlsVersion::none;
-  }
-}
-
 void SecureStream::start_tls(SslPtr ssl) {
   const bool client = SSL_is_server(ssl.get()) == 0;
   tls_ = std::make_unique<TlsStream>(std::move(ssl));

@@ -36,7 +36,8 @@ class SecureStream final : public TcpStream::Handler {
   void start_tls(SslPtr ssl);
   bool tls() const { return tls_ != nullptr; }
   bool handshaking() const { return tls_ && tls_->status() == TlsStream::Status::handshaking; }
-  metrics::TlsVersion tls_version() const;
+  // Why the handshake failed.
+  metrics::TlsFailure tls_failure() const { return tls_ ? tls_->failure() : metrics::TlsFailure::other; }
   SSL* ssl() const { return tls_ ? tls_->ssl() : nullptr; }
   // Dropped while a handshake is under way: nothing goes out in the clear then.
   void write(const session::Output& bytes);

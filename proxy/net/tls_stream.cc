@@ -8,6 +8,34 @@
 
 namespace portcullis::net {
 
+namespace {
+
+metrics::TlsFailure failure_of(std::uint32_t code) {
+  using metrics::TlsFailure;
+  switch (ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0) {
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+    case SSL_R_WRONG_VERSION_NUMBER:  // of the record: what came is no TLS
+      return TlsFailure::not_tls;
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+      return TlsFailure::protocol_version;
+    case SSL_R_NO_SHARED_CIPHER:
+    case SSL_R_NO_SHARED_GROUP:
+      return TlsFailure::no_shared_cipher;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+      return TlsFailure::certificate_missing;
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+      return TlsFailure::certificate_invalid;
+    default:
+      break;
+  }
+  const bool alert = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET;
+  return alert ? TlsFailure::alert : TlsFailure::other;
+}
+
+}  // namespace
+
 const BIO_METHOD* TlsStream::method() {
   static BIO_METHOD* const shared = [] {
     BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "portcullis");
@@ -63,6 +91,7 @@ void TlsStream::failed(int result) {
     return;
   }
   status_ = Status::failed;
+  failure_ = failure_of(ERR_peek_last_error());
   const long verified = SSL_get_verify_result(ssl_.get());
   error_ = verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_error_text();
 }

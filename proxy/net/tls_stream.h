@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "metrics/labels.h"
 #include "proxy/net/tls_context.h"
 
 namespace portcullis::net {
@@ -37,6 +38,7 @@ class TlsStream {
   Status status() const { return status_; }
   SSL* ssl() const { return ssl_.get(); }
   const std::string& error() const { return error_; }
+  metrics::TlsFailure failure() const { return failure_; }
 
  private:
   static int bio_read(BIO* bio, char* data, int size);
@@ -50,6 +52,7 @@ class TlsStream {
   std::string* output_ = nullptr;
   Status status_ = Status::handshaking;
   std::string error_;
+  metrics::TlsFailure failure_ = metrics::TlsFailure::other;
 };
 
 }  // namespace portcullis::net

@@ -80,20 +80,22 @@ void UpstreamConnection::start_tls() {
   const std::string& name = target_.settings->server_name;
   SslPtr ssl = target_.tls->session(name.empty() ? target_.settings->servers[target_.server].host : name);
   if (!ssl) return fail(LinkFailure::tls, "no TLS session can be made");
+  handshake_started_ms_ = static_cast<std::int64_t>(uv_now(context_.loop));
   stream_.start_tls(std::move(ssl));
 }
 
 void UpstreamConnection::on_tls_established() noexcept {
+  owner_.on_handshake(
+      succeeded(stream_.ssl(), static_cast<std::int64_t>(uv_now(context_.loop)) - handshake_started_ms_));
   link_.tls_established(out_);
   flush();
 }
 
 void UpstreamConnection::on_tls_failed(const std::string& error) noexcept {
   tls_failed_ = true;
+  owner_.on_handshake(failed(stream_.tls_failure()));
   fail(LinkFailure::tls, error);
 }
-
-metrics::TlsVersion UpstreamConnection::tls_version() const { return stream_.tls_version(); }
 
 void UpstreamConnection::flush() {
   stream_.write(out_);
@@ -128,7 +130,6 @@ void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
 
 void UpstreamConnection::on_end(bool reset) noexcept {
   if (lost_) return;
-  if (stream_.handshaking()) tls_failed_ = true;
   fail(stream_.handshaking() ? LinkFailure::tls : LinkFailure::closed,
        reset ? "connection reset" : "connection closed by the server");
 }
@@ -139,6 +140,11 @@ void UpstreamConnection::on_flushed() noexcept {
 
 void UpstreamConnection::fail(LinkFailure failure, std::string text) {
   if (lost_) return;
+  if (stream_.handshaking()) {
+    tls_failed_ = true;
+    owner_.on_handshake(
+        failed(failure == LinkFailure::timeout ? metrics::TlsFailure::timeout : metrics::TlsFailure::closed));
+  }
   lost_ = true;
   link_.fail(failure, std::move(text));
   stream_.tcp().close();

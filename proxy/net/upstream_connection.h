@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "metrics/labels.h"
 #include "proxy/config/config.h"
+#include "proxy/net/handshake.h"
 #include "proxy/net/secure_stream.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/session/upstream_link.h"
@@ -24,6 +24,7 @@ class UpstreamConnection final : public SecureStream::Handler {
     virtual void on_opened(UpstreamConnection& connection) noexcept = 0;
     virtual void on_answer(UpstreamConnection& connection) noexcept = 0;  // link().answer()
     virtual void on_lost(UpstreamConnection& connection) noexcept = 0;    // link().failure(); once
+    virtual void on_handshake(const Handshake& handshake) noexcept = 0;   // to be counted
     virtual void on_writable(UpstreamConnection& connection) noexcept { (void)connection; }
 
    protected:
@@ -49,7 +50,6 @@ class UpstreamConnection final : public SecureStream::Handler {
   }
   // When the last commands were sent.
   std::int64_t burst_ms() const { return burst_ms_; }
-  metrics::TlsVersion tls_version() const;
   // Bytes (or the end) wait to be read. While no reply is owed these are bytes nobody asked for: no
   // command may be sent onto such a connection.
   bool readable_now() const { return stream_.tcp().readable_now(); }
@@ -91,6 +91,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   session::Output out_;
   Resolve* resolve_ = nullptr;
   std::int64_t burst_ms_ = 0;
+  std::int64_t handshake_started_ms_ = 0;
   bool lost_ = false;
   bool tls_failed_ = false;
 };

@@ -98,14 +98,6 @@ void UpstreamPool::count_connect(const UpstreamConnection& connection, metrics::
   shard_.add<metrics::Metric::upstream_connects>(server_label(connection), result);
 }
 
-void UpstreamPool::count_handshake(const UpstreamConnection& connection, metrics::Outcome outcome) {
-  shard_.add<metrics::Metric::tls_handshakes>(metrics::TlsSide::upstream, outcome, connection.tls_version());
-  if (outcome == metrics::Outcome::failure) {
-    shard_.add<metrics::Metric::tls_handshake_failures>(metrics::TlsSide::upstream,
-                                                        metrics::TlsFailure::other);
-  }
-}
-
 // --- taking ---------------------------------------------------------------------------------------
 
 UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
@@ -214,7 +206,6 @@ bool UpstreamPool::start(std::size_t server, std::string xclient, ClientConnecti
 void UpstreamPool::on_opened(UpstreamConnection& connection) noexcept {
   --opening_;
   count_connect(connection, metrics::ConnectResult::success);
-  if (connection.link().tls()) count_handshake(connection, metrics::Outcome::success);
   shard_.observe<metrics::Metric::upstream_connect_duration>(
       snapshot_.upstream_labels[upstream_],
       static_cast<double>(host_.mono_ms() - connection.opened_at_ms) / 1000);
@@ -322,6 +313,10 @@ void UpstreamPool::on_answer(UpstreamConnection& connection) noexcept {
   drop(connection);
 }
 
+void UpstreamPool::on_handshake(const Handshake& handshake) noexcept {
+  count(shard_, metrics::TlsSide::upstream, handshake);
+}
+
 void UpstreamPool::on_lost(UpstreamConnection& connection) noexcept {
   // A failure during the opening concerns whoever waits; later it concerns the session that has it.
   if (connection.deadline_ms != 0 && connection.transactions == 0 &&
@@ -345,7 +340,6 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   ClientConnection* bound = connection.client;
   connection.client = nullptr;
   count_connect(connection, connect_result(failure));
-  if (connection.tls_was_the_problem()) count_handshake(connection, metrics::Outcome::failure);
   const bool clear_text_next = connection.tls_was_the_problem() && connection.target().use_tls &&
                                settings_.tls == config::UpstreamTls::opportunistic;
   if (clear_text_next) {

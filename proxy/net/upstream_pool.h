@@ -52,6 +52,7 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void on_opened(UpstreamConnection& connection) noexcept override;
   void on_answer(UpstreamConnection& connection) noexcept override;
   void on_lost(UpstreamConnection& connection) noexcept override;
+  void on_handshake(const Handshake& handshake) noexcept override;
   void on_writable(UpstreamConnection& connection) noexcept override;
   void open_for(std::string xclient, ClientConnection* bound);
   void open_more();
@@ -64,7 +65,6 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void attach(UpstreamConnection& connection, ClientConnection& client);
   bool bound_to_client() const { return settings_.client_identity == config::ClientIdentity::xclient; }
   std::uint16_t server_label(const UpstreamConnection& connection) const;
-  void count_handshake(const UpstreamConnection& connection, metrics::Outcome outcome);
   void count_connect(const UpstreamConnection& connection, metrics::ConnectResult result);
 
   struct Waiter {
