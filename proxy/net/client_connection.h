@@ -43,7 +43,7 @@ class ClientConnection final : public SecureStream::Handler {
   std::string xclient() const { return session_->xclient(); }
   bool dead() const { return dead_; }
   bool counted() const { return counted_; }
-  std::size_t listener_index() const { return listener_.index; }
+  const std::string& listener_name() const { return listener_.settings.name; }
   const std::shared_ptr<Generation>& generation() const { return generation_; }
   std::size_t index = 0;    // in the worker's table
   bool owes_close = false;  // to the ConnectionCounter

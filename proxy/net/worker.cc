@@ -77,7 +77,6 @@ std::shared_ptr<Generation> Worker::make_generation(std::shared_ptr<const Snapsh
   for (std::size_t i = 0; i < s.config->upstreams.size(); ++i) {
     generation->pools.push_back(std::make_unique<UpstreamPool>(context_, s, i, shard_, *this));
   }
-  per_listener_.assign(s.config->listeners.size(), 0);
   return generation;
 }
 
@@ -218,7 +217,7 @@ void Worker::on_connection(Listening& listening) {
     connection.turn_away(text);
   };
   if (draining_) return refuse(metrics::ConnectionReject::draining, drain_text);
-  if (per_listener_[listener] >= snapshot.config->listeners[listener].limits.connections) {
+  if (per_listener_[connection.listener_name()] >= snapshot.config->listeners[listener].limits.connections) {
     return refuse(metrics::ConnectionReject::listener_limit, full_text);
   }
   const policy::ConnectionRule& rule = snapshot.config->policy.connections;
@@ -239,7 +238,7 @@ void Worker::on_connection(Listening& listening) {
     }
     connection.owes_close = true;
   }
-  ++per_listener_[listener];
+  ++per_listener_[connection.listener_name()];
   connection.start(next_id());
   settle();
 }
@@ -248,7 +247,7 @@ void Worker::bury(ClientConnection& connection) {
   const std::size_t index = connection.index;
   Generation& generation = *connection.generation();
   --generation.sessions;
-  if (connection.counted() && &generation == generation_.get()) --per_listener_[connection.listener_index()];
+  if (connection.counted()) --per_listener_[connection.listener_name()];
   if (connection.owes_close) {
     generation.snapshot->lasting.connections->close(generation.snapshot->config->policy.connections,
                                                     connection.address());

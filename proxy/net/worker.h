@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -107,7 +108,7 @@ class Worker final : public PoolHost {
     std::string text;
   };
   std::vector<Delivery> deliveries_;
-  std::vector<std::size_t> per_listener_;
+  std::map<std::string, std::size_t> per_listener_;  // by name: a reload renumbers them
   std::atomic<std::size_t> session_count_{0};
   std::int64_t sweep_due_ms_ = 0;
   std::uint64_t sequence_ = 0;

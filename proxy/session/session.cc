@@ -145,6 +145,8 @@ void Session::wake(Now now, Effects& fx) {
 void Session::drain(Now now, Effects& fx) {
   if (finished_) return;
   draining_ = true;
+  // In a handshake nothing can be said, and no mail is under way.
+  if (wait_ == Wait::tls) return close(metrics::CloseReason::drain, "", now, fx);
   if (greeted_) after_event(now, fx);
 }
 
