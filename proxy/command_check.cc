@@ -4,12 +4,15 @@
 #include <sysexits.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "proxy/command_config.h"
 #include "proxy/config/reference.h"
+#include "proxy/net/tls_context.h"
 #include "proxy/probe.h"
 
 namespace portcullis {
@@ -30,12 +33,36 @@ bool probe_all(const config::Config& config) {
   return good;
 }
 
+constexpr std::chrono::days expires_soon{14};
+
+// What only the TLS library can tell: whether certificates and keys are what they should be.
+void check_certificates(const std::string& path, const config::Config& config) {
+  std::vector<std::string> errors;
+  for (const config::Upstream& upstream : config.upstreams) {
+    if (const auto tls = net::ClientTls::make(upstream); !tls) errors.push_back(tls.error());
+  }
+  if (!config.tls.certificates.empty()) {
+    const auto tls = net::ServerTls::make(config.tls, nullptr);
+    if (!tls) errors.push_back(tls.error());
+    const auto now = std::chrono::system_clock::now();
+    for (const auto& certificate : tls ? (*tls)->certificates() : std::vector<net::CertificateFacts>{}) {
+      if (certificate.not_after - now > expires_soon) continue;
+      const auto days = std::chrono::floor<std::chrono::days>(certificate.not_after - now).count();
+      fmt::print(stderr, "{}: warning: {} {}\n", path, certificate.file,
+                 days < 0 ? "has expired" : fmt::format("expires in {} days", days));
+    }
+  }
+  for (const std::string& error : errors) fmt::print(stderr, "{}: error: {}\n", path, error);
+  if (!errors.empty()) throw CLI::RuntimeError(EX_CONFIG);
+}
+
 void run(const Arguments& arguments) {
   if (!arguments.print_keys.empty()) {
     fmt::print("{}", arguments.print_keys == "man" ? config::reference_man() : config::reference_markdown());
     return;
   }
   const auto config = load_or_exit(arguments.config);
+  check_certificates(arguments.config, *config);
   fmt::print("{}: ok\n", arguments.config);
   if (arguments.probe && !probe_all(*config)) throw CLI::RuntimeError(EX_UNAVAILABLE);
 }

@@ -7,30 +7,14 @@
 
 namespace portcullis::config {
 
-bool Check::given(std::string_view path) const {
-  const Value* value = &document;
-  while (!path.empty()) {
-    const auto dot = path.find('.');
-    std::string_view step = path.substr(0, dot);
-    path = dot == std::string_view::npos ? std::string_view{} : path.substr(dot + 1);
-    const auto bracket = step.find('[');
-    const Entry* entry = value->find(step.substr(0, bracket));
-    if (entry == nullptr) return false;
-    value = &entry->value;
-    if (bracket == std::string_view::npos) continue;
-    const auto index = static_cast<std::size_t>(std::stoul(std::string(step.substr(bracket + 1))));
-    if (index == 0 || index > value->items.size()) return false;
-    value = &value->items[index - 1];
-  }
-  return true;
-}
+bool Check::given(std::string_view path) const { return find_path(document, path).exact; }
 
 void Check::error(const std::string& path, std::string text) const {
-  reader.error(position_of(document, path), path, std::move(text));
+  reader.error(find_path(document, path).at, path, std::move(text));
 }
 
 void Check::warning(const std::string& path, std::string text) const {
-  reader.warning(position_of(document, path), path, std::move(text));
+  reader.warning(find_path(document, path).at, path, std::move(text));
 }
 
 std::string indexed(std::string_view key, std::size_t index) {

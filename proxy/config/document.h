@@ -11,7 +11,7 @@
 
 namespace portcullis::config {
 
-inline constexpr std::size_t document_octets_max = 1024 * 1024;
+inline constexpr std::size_t document_octets_max = 1024UL * 1024;
 inline constexpr std::size_t nesting_max = 16;
 
 struct SyntaxError {

@@ -20,8 +20,8 @@ struct Question {
   std::optional<policy::Account> account;  // absent: no login
   std::string reverse_path;                // without angle brackets; empty: the null reverse-path
   std::vector<std::string> recipients;
-  std::string header_from;                 // as it would stand in the message; empty: the reverse-path
-  std::string sender;                      // likewise; empty: no Sender field
+  std::string header_from;  // as it would stand in the message; empty: the reverse-path
+  std::string sender;       // likewise; empty: no Sender field
   std::optional<std::uint64_t> octets;
   std::size_t attachments = 0;
 };

@@ -48,6 +48,7 @@ struct Table {
 
   std::vector<std::string_view> keys() const {
     std::vector<std::string_view> all;
+    all.reserve(rows.size() + children.size());
     for (const auto& r : rows) all.push_back(r.reference.key);
     for (const auto& c : children) all.push_back(c.key);
     return all;

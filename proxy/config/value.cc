@@ -49,24 +49,24 @@ std::pair<std::string_view, std::size_t> split_index(std::string_view step) {
 
 }  // namespace
 
-Position position_of(const Value& document, std::string_view path) {
+Found find_path(const Value& document, std::string_view path) {
   const Value* value = &document;
-  Position at;
+  Found found;
   while (!path.empty()) {
     const auto dot = path.find('.');
     const auto [key, index] = split_index(path.substr(0, dot));
     path = dot == std::string_view::npos ? std::string_view{} : path.substr(dot + 1);
     const Entry* entry = value->find(key);
-    if (entry == nullptr) break;
-    at = entry->at;
+    if (entry == nullptr) return found;
+    found.at = entry->at;
     value = &entry->value;
-    if (index != 0 && value->kind == Value::Kind::array) {
-      if (index > value->items.size()) break;
-      value = &value->items[index - 1];
-      at = value->at;
-    }
+    if (index == 0) continue;
+    if (index > value->items.size()) return found;
+    value = &value->items[index - 1];
+    found.at = value->at;
   }
-  return at;
+  found.exact = true;
+  return found;
 }
 
 }  // namespace portcullis::config

@@ -41,8 +41,12 @@ struct Entry {
 // With its article, for messages: "a string", "an integer".
 std::string_view name_of(Value::Kind kind);
 
-// Where `path` ("listener[2].limits.errors", indices from 1) stands in the document: of its key, or of
-// the closest table around it when the file does not have the key.
-Position position_of(const Value& document, std::string_view path);
+// Where `path` ("listener[2].limits.errors", indices from 1) stands in the document: its key or, not
+// exact, the closest table around it that is there.
+struct Found {
+  Position at;
+  bool exact = false;
+};
+Found find_path(const Value& document, std::string_view path);
 
 }  // namespace portcullis::config

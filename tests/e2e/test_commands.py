@@ -1,10 +1,15 @@
 """check and explain as an admin calls them: what they print, and their exit codes."""
 
+import smtplib
+import ssl
+
 import pytest
 
 from parts import gateway
-from parts.loopback import free_port
+from parts.certificates import Pair
+from parts.loopback import ADDRESS, free_port, wait_until
 from parts.process import run
+from parts.sink import Sink
 
 USAGE, UNAVAILABLE, CONFIG = 64, 69, 78
 
@@ -97,3 +102,38 @@ def test_probe(program, directory, pair, config):
     checked = gateway.check(program, config, "--probe")
     assert checked.returncode == UNAVAILABLE
     assert "FAILED: backend ldap: " in checked.stdout
+
+
+def test_certificates_are_looked_into(program, directory, authority, config):
+    def checked_with(certificate, private_key):
+        tree = gateway.settings(directory, Pair(certificate, private_key), 25)
+        config.write_text(gateway.toml.dump(tree) + "\n")
+        return gateway.check(program, config)
+
+    old = authority.server("old.example.com", days=5)
+    soon = checked_with(old.certificate, old.private_key)
+    assert soon.returncode == 0
+    assert f"warning: {old.certificate} expires in 4 days" in soon.stdout
+
+    other = authority.server("other.example.com")
+    assert checked_with(other.certificate, old.private_key).returncode == CONFIG
+    nothing = directory / "nothing.pem"
+    nothing.write_text("nothing\n")
+    wrong = checked_with(nothing, other.private_key)
+    assert wrong.returncode == CONFIG and str(nothing) in wrong.stdout
+
+
+def test_explain_knows_what_a_running_gateway_has_counted(program, directory, authority, pair, parts):
+    sink = parts.use(Sink(program, directory / "sink"))
+    tree = gateway.settings(directory, pair, sink.port, rate=[{"name": "day", "limit": "5 recipients/day"}])
+    running = parts.use(gateway.Gateway(program, directory, tree))
+    with smtplib.SMTP(ADDRESS, running.port("submission")) as client:
+        client.starttls(context=ssl.create_default_context(cafile=authority.certificate))
+        client.login(gateway.ALICE, gateway.PASSWORD)
+        client.sendmail(gateway.ALICE, ["bob@example.net", "carol@example.net"],
+                        f"From: {gateway.ALICE}\r\nSubject: counted\r\n\r\nHello\r\n")
+
+    def used():
+        return explain(program, running.config, "--login", gateway.ALICE, "--from", gateway.ALICE, "--to",
+                       "dave@example.net").stdout
+    wait_until(lambda: "rate day for alice@example.com: 3 of 5" in used(), used)
