@@ -75,6 +75,7 @@ class OneProbe final : public UpstreamConnection::Owner {
     connection.close();
   }
   void on_answer(UpstreamConnection&) noexcept override {}
+  void on_handshake(const Handshake&) noexcept override {}
   void on_lost(UpstreamConnection& connection) noexcept override {
     line_ = {false, std::string(session::name_of(connection.link().failure())) + ": " +
                         connection.link().failure_text()};
