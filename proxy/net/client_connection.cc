@@ -13,8 +13,8 @@ using session::LinkFailure;
 
 namespace {
 
-constexpr std::size_t full_octets = 256 * 1024;  // queued toward the upstream: stop reading the client
-constexpr std::size_t room_octets = 64 * 1024;
+constexpr std::size_t full_octets = 128 * 1024;  // queued toward the upstream: stop reading the client
+constexpr std::size_t room_octets = 32 * 1024;
 constexpr std::int64_t linger_ms = 2'000;  // for a client that must still read our last words
 
 policy::IpAddress address_of(const sockaddr_storage& storage, std::uint16_t& port) {
@@ -310,7 +310,7 @@ void ClientConnection::wake_after(std::uint32_t delay_ms) {
 void ClientConnection::update_reading() {
   if (dead_ || !stream_.tcp().open()) return;
   const std::size_t queued = upstream_ != nullptr ? upstream_->queued() : 0;
-  session_->upstream_full(queued > full_octets || (queued > room_octets && !stream_.tcp().reading()));
+  session_->upstream_full(queued > full_octets || (queued > room_octets && !stream_.tcp().reading()), now());
   const bool client_takes = stream_.tcp().queued() < full_octets;
   stream_.tcp().read(stream_.handshaking() || (session_->wants_client_bytes() && client_takes));
 }

@@ -61,7 +61,7 @@ class Output {
 
  private:
   static constexpr std::size_t view_threshold_octets = 512;
-  static constexpr std::size_t retained_octets = 512 * 1024;
+  static constexpr std::size_t retained_octets = 128 * 1024;
   struct Segment {
     const char* view;    // null: a piece of owned_
     std::size_t offset;  // into owned_

@@ -154,7 +154,7 @@ void Session::timeout(Now now, Effects& fx) {
   if (finished_) return;
   const std::int64_t session_end =
       started_ms_ + seconds_ms(listener_.settings.limits.session_timeout_seconds);
-  if (now.mono_ms >= session_end) {
+  if (deadline_kind_ != Deadline::upstream_final && now.mono_ms >= session_end) {
     bye(421, "4.4.2", "Session has lasted too long", metrics::CloseReason::timeout, "session", now, fx);
     return;
   }
@@ -164,6 +164,7 @@ void Session::timeout(Now now, Effects& fx) {
       deadline_kind_ == Deadline::content && upstream_slow ? Deadline::upstream : deadline_kind_;
   switch (kind) {
     case Deadline::upstream:
+    case Deadline::upstream_stall:
     case Deadline::upstream_final: {
       // The upstream is silent: its connection can not be used again, the client hears a clear 451.
       if (link_ != nullptr) {
@@ -296,6 +297,15 @@ void Session::line_fault(int status, Now now, Effects& fx) {
   }
 }
 
+void Session::upstream_full(bool full, Now now) {
+  if (full == upstream_full_ || finished_) return;
+  upstream_full_ = full;
+  // From here on the upstream is the one to wait for; and then the client again.
+  if (input_ == Input::data || input_ == Input::chunk) {
+    arm(full ? Deadline::upstream_stall : Deadline::content, now);
+  }
+}
+
 // --- replies --------------------------------------------------------------------------------------
 
 void Session::send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx) {
@@ -385,6 +395,9 @@ void Session::arm(Deadline kind, Now now) {
     case Deadline::upstream:
       span = seconds_ms(std::max(upstream.command_timeout_seconds,
                                  upstream.waiting_seconds + upstream.connect_timeout_seconds));
+      break;
+    case Deadline::upstream_stall:
+      span = seconds_ms(upstream.data_timeout_seconds);
       break;
     case Deadline::upstream_final:
       span = seconds_ms(upstream.end_of_data_timeout_seconds);

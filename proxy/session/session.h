@@ -57,7 +57,7 @@ class Session {
   // Whether the driver should read from the client now (back-pressure, law 4).
   bool wants_client_bytes() const;
   // The driver holds many bytes that the upstream does not take (or no longer does).
-  void upstream_full(bool full) { upstream_full_ = full; }
+  void upstream_full(bool full, Now now);
   std::int64_t deadline_ms() const { return deadline_ms_; }
   // Octets of the client's that the session keeps at the moment (law 4).
   std::size_t held_octets() const;
@@ -72,7 +72,15 @@ class Session {
  private:
   enum class Input : std::uint8_t { command, sasl, data, chunk, discard_chunk };
   enum class Wait : std::uint8_t { none, tls, auth, auth_delay, upstream_reply };
-  enum class Deadline : std::uint8_t { greeting, command, content, auth, upstream, upstream_final };
+  enum class Deadline : std::uint8_t {
+    greeting,
+    command,
+    content,
+    auth,
+    upstream,
+    upstream_stall,
+    upstream_final
+  };
 
   // A reply owed to the client, in the order of its commands.
   struct Owed {

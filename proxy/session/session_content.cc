@@ -100,7 +100,12 @@ std::size_t Session::consume_data(std::string_view bytes, Now now, Effects& fx) 
   if (transaction_->refusal) c.swallowed += taken;
   if (c.reader.fault() != smtp::BodyFault::none) content_fault(c.reader.fault(), now, fx);
   if (c.reader.done()) {
+    // Who sends CR CR LF . CR LF, or a NUL, may mean the message to go on: then what follows is no
+    // command of theirs. Nobody can tell, so the refusal is the last word.
+    const bool doubtful =
+        c.reader.fault() == smtp::BodyFault::bare_cr || c.reader.fault() == smtp::BodyFault::nul;
     content_complete(now, fx);
+    if (doubtful) close(metrics::CloseReason::policy, "doubtful_end_of_data", now, fx);
   } else if (c.swallowed > swallow_octets) {
     bye(transaction_->refusal->code, transaction_->refusal->enhanced, transaction_->refusal->text,
         metrics::CloseReason::policy, "endless_content", now, fx);

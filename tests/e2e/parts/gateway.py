@@ -75,7 +75,8 @@ class Gateway:
 
     def send(self, number):
         """A signal to the program, not to what it is run under."""
-        os.kill(int(run("pgrep", "-P", self.process.pid).stdout) if self._wrapped else self.process.pid, number)
+        child = run("pgrep", "-P", self.process.pid, check=False).stdout if self._wrapped else ""
+        os.kill(int(child or self.process.pid), number)  # some wrappers become the program (prlimit)
 
     # --- configuration
 
