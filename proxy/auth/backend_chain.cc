@@ -67,7 +67,7 @@ std::uint8_t BackendChain::mechanisms() const {
 
 // What needs no backend to be refused.
 std::optional<Outcome> BackendChain::refusal(const smtp::Credentials& credentials,
-                                             const std::optional<std::string>& login) const {
+                                             const std::string& login) const {
   const auto refuse = [](Result result, const char* detail) {
     Outcome outcome;
     outcome.result = result;
@@ -77,7 +77,7 @@ std::optional<Outcome> BackendChain::refusal(const smtp::Credentials& credential
   if ((mechanisms() & mechanism_bit(credentials.mechanism)) == 0) {
     return refuse(Result::unsupported, "no backend takes this mechanism");
   }
-  if (!login) return refuse(Result::bad_credentials, "not a valid login");
+  if (login.empty()) return refuse(Result::bad_credentials, "not a valid login");
   // RFC 4616: acting for somebody else needs a permission that nothing here can grant.
   if (!credentials.authzid.empty() && policy::canonical_login(credentials.authzid) != login) {
     return refuse(Result::bad_credentials, "the authorization identity differs from the login");
@@ -92,12 +92,13 @@ std::optional<Outcome> BackendChain::refusal(const smtp::Credentials& credential
 }
 
 void BackendChain::authenticate(Request request, std::function<void(Outcome)> done) {
-  auto login = policy::canonical_login(request.credentials.authcid);
+  // A canonical login is never empty.
+  std::string login = policy::canonical_login(request.credentials.authcid).value_or(std::string());
   if (auto refused = refusal(request.credentials, login)) return done(std::move(*refused));
 
   auto walk = std::make_shared<Walk>();
   if (lockout_) {
-    const auto answer = lockout_->before(request.client, *login, wall_now());
+    const auto answer = lockout_->before(request.client, login, wall_now());
     walk->delay_ms = answer.delay_ms;
     if (answer.would_block != policy::Lockout::Scope::none) walk->detail = "would be blocked (shadow mode)";
     if (answer.blocked_by != policy::Lockout::Scope::none) {
@@ -112,7 +113,7 @@ void BackendChain::authenticate(Request request, std::function<void(Outcome)> do
   }
 
   auto query = std::make_shared<Query>();
-  query->login = std::move(*login);
+  query->login = std::move(login);
   query->mechanism = request.credentials.mechanism;
   query->secret = std::move(request.credentials.secret);
   walk->key = keyed_hash_.of(query->login, query->mechanism, query->secret.view());

@@ -35,8 +35,8 @@ class BackendChain {
 
  private:
   struct Walk;
-  std::optional<Outcome> refusal(const smtp::Credentials& credentials,
-                                 const std::optional<std::string>& login) const;
+  // `login` canonical, empty when it is not valid.
+  std::optional<Outcome> refusal(const smtp::Credentials& credentials, const std::string& login) const;
   bool answered_from_cache(Walk& walk);
   void ask_next(std::shared_ptr<Walk> walk);
   void took(std::shared_ptr<Walk> walk, Answer answer);

@@ -170,7 +170,7 @@ LoginVerdict ImapLogin::log_in(const ImapCapabilities& capabilities, const std::
 
 void ImapLogin::log_out() {
   // Courtesy: nobody waits for the answer.
-  static_cast<void>(stream_.write(next_tag() + " LOGOUT\r\n", deadline_));
+  if (!stream_.write(next_tag() + " LOGOUT\r\n", deadline_)) return;
 }
 
 }  // namespace portcullis::auth

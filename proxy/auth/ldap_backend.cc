@@ -33,9 +33,10 @@ class LdapAsker : public Asker {
 
  private:
   struct Slot {
-    std::optional<LdapConnection> connection = {};
+    explicit Slot(bool for_service) : service(for_service) {}
+    std::unique_ptr<LdapConnection> connection;
     std::size_t server = 0;
-    bool service = false;  // bound as the service, for searches
+    bool service;  // bound as the service, for searches
   };
 
   // The user's entry, or none.
@@ -45,6 +46,7 @@ class LdapAsker : public Asker {
   Try<void> add_groups(const Query& query, const LdapEntry& entry, policy::Account& account,
                        Deadline deadline);
   std::vector<std::string> attributes() const;
+  std::string vouched_login(const std::string& login, const std::vector<std::string>& owned) const;
 
   Try<void> open(Slot& slot, Deadline deadline);
   Try<LdapConnection> open_server(const Slot& slot, std::size_t server, Deadline deadline);
@@ -54,8 +56,8 @@ class LdapAsker : public Asker {
 
   LdapDirectory& directory_;
   const LdapBackend& settings_;
-  Slot service_{.service = true};
-  Slot user_{};
+  Slot service_{true};
+  Slot user_{false};
 };
 
 Try<LdapConnection> LdapAsker::open_server(const Slot& slot, std::size_t server, Deadline deadline) {
@@ -85,7 +87,7 @@ Try<void> LdapAsker::open(Slot& slot, Deadline deadline) {
     auto connection = open_server(slot, order[i], more ? now + (deadline - now) / 2 : deadline);
     directory_.report(order[i], connection.has_value(), Clock::now());
     if (connection) {
-      slot.connection.emplace(std::move(*connection));
+      slot.connection = std::make_unique<LdapConnection>(std::move(*connection));
       slot.server = order[i];
       return {};
     }
@@ -100,7 +102,7 @@ template <typename Use>
 auto LdapAsker::with(Slot& slot, Deadline deadline, Use use) -> decltype(use(*slot.connection, deadline)) {
   const std::size_t rounds = 1 + settings_.urls.size();
   for (std::size_t round = 1;; ++round) {
-    const bool kept = slot.connection.has_value();
+    const bool kept = slot.connection != nullptr;
     if (!kept) {
       if (auto opened = open(slot, deadline); !opened) return std::unexpected(std::move(opened.error()));
     }
@@ -178,6 +180,20 @@ Try<void> LdapAsker::add_groups(const Query& query, const LdapEntry& entry, poli
   return {};
 }
 
+// Without login_attribute the account is called what the client said. Where only {local} may have been
+// compared, nobody looked at the domain: alice@anywhere would be let in as Alice, and own that address by
+// its login (law 7). So the domain stays only if the entry owns the address.
+std::string LdapAsker::vouched_login(const std::string& login, const std::vector<std::string>& owned) const {
+  const std::string& text = settings_.dn_template.empty() ? settings_.filter : settings_.dn_template;
+  const bool domain_ignored =
+      text.find("{local}") != std::string::npos && text.find("{domain}") == std::string::npos;
+  const std::size_t at = login.rfind('@');
+  if (!domain_ignored || at == std::string::npos) return login;
+  const auto address = owned_address(login, false);
+  const bool is_owned = address && std::ranges::find(owned, *address) != owned.end();
+  return is_owned ? login : login.substr(0, at);
+}
+
 Try<policy::Account> LdapAsker::account(const Query& query, const LdapEntry& entry, Deadline deadline) {
   policy::Account account;
   account.backend = "ldap";
@@ -206,6 +222,7 @@ Try<policy::Account> LdapAsker::account(const Query& query, const LdapEntry& ent
       }
     }
   }
+  if (settings_.login_attribute.empty()) account.login = vouched_login(query.login, account.addresses);
   if (auto done = add_groups(query, entry, account, deadline); !done) {
     return std::unexpected(std::move(done.error()));
   }

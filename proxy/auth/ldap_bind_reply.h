@@ -12,6 +12,7 @@ namespace portcullis::auth {
 // draft-behera-ldap-password-policy-10 section 6.2.
 enum class PolicyError : std::uint8_t { none, password_expired, account_locked, change_after_reset, other };
 
+// NOLINTBEGIN(readability-redundant-member-init): GCC warns of what designated initializers leave out
 struct LdapBindReply {
   int code = 0;            // LDAP result code (RFC 4511 appendix A), or a negative one of libldap
   std::string diagnostic = {};  // as the server said it
@@ -20,6 +21,7 @@ struct LdapBindReply {
   std::optional<int> grace_logins = {};     // warning: expired, and so many logins are left
   bool expired_control = false;        // 389 Directory Server's own (2.16.840.1.113730.3.4.4)
 };
+// NOLINTEND(readability-redundant-member-init)
 
 struct BindVerdict {
   Result result = Result::backend_error;

@@ -2,7 +2,6 @@
 
 #include <lber.h>
 #include <ldap.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,8 @@ constexpr char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 // No answer that we ask for is larger; a server that sends more is cut off.
 constexpr ber_len_t message_octets_max = 4UL * 1024 * 1024;
 constexpr std::size_t values_max = 1000;  // of one attribute
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 timeval remaining(Deadline deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - Clock::now()).count();
@@ -47,7 +48,7 @@ std::vector<std::string> LdapEntry::values(std::string_view attribute) const {
   std::vector<std::string> found;
   for (const auto& [name, values] : attributes) {
     const std::string_view base = std::string_view(name).substr(0, name.find(';'));
-    if (base.size() == attribute.size() && ::strncasecmp(base.data(), attribute.data(), base.size()) == 0) {
+    if (std::ranges::equal(base, attribute, {}, lower, lower)) {
       found.insert(found.end(), values.begin(), values.end());
     }
   }

@@ -79,7 +79,7 @@ struct Service::Impl {
   BackendChain chain;
 };
 
-Service::Service(Settings settings, std::shared_ptr<policy::Lockout> lockout, Observer observer)
+Service::Service(const Settings& settings, std::shared_ptr<policy::Lockout> lockout, Observer observer)
     : impl_(std::make_unique<Impl>(settings.cache, std::move(lockout), std::move(observer))) {
   for (const BackendKind kind : settings.backends) {
     switch (kind) {

@@ -66,7 +66,7 @@ struct Observer {
 
 class Service {
  public:
-  Service(Settings settings, std::shared_ptr<policy::Lockout> lockout, Observer observer);
+  Service(const Settings& settings, std::shared_ptr<policy::Lockout> lockout, Observer observer);
   ~Service();  // waits for running calls up to their deadline; their callbacks are not called after it
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

@@ -30,7 +30,7 @@ std::string last_error() {
 
 // A socket BIO of our own: BoringSSL's writes with write(2), and a server that hung up would kill the
 // process by SIGPIPE.
-int bio_fd(BIO* bio) { return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))); }
+int bio_fd(BIO* bio) { return *static_cast<const int*>(BIO_get_data(bio)); }
 
 int bio_result(BIO* bio, ssize_t n, bool reading) {
   BIO_clear_retry_flags(bio);
@@ -98,13 +98,8 @@ std::expected<std::unique_ptr<TlsSession>, std::string> TlsClient::handshake(
   SSL* ssl = SSL_new(context_.get());
   if (ssl == nullptr) return std::unexpected(last_error());
   auto session = std::make_unique<TlsSession>(ssl, fd);
-  BIO* bio = BIO_new(socket_method());
-  if (bio == nullptr) return std::unexpected(last_error());
-  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
-  BIO_set_init(bio, 1);
-  SSL_set_bio(ssl, bio, bio);
-  if (!set_name(ssl, server_name, verify_)) return std::unexpected(last_error());
-  if (auto done = session->handshake(deadline); !done) return std::unexpected(std::move(done.error()));
+  if (auto done = session->handshake(server_name, verify_, deadline); !done)
+    return std::unexpected(std::move(done.error()));
   return session;
 }
 
@@ -131,7 +126,14 @@ std::expected<void, std::string> TlsSession::again(int result, Deadline deadline
   }
 }
 
-std::expected<void, std::string> TlsSession::handshake(Deadline deadline) {
+std::expected<void, std::string> TlsSession::handshake(const std::string& server_name, bool verify,
+                                                       Deadline deadline) {
+  BIO* bio = BIO_new(socket_method());
+  if (bio == nullptr) return std::unexpected(last_error());
+  BIO_set_data(bio, &fd_);
+  BIO_set_init(bio, 1);
+  SSL_set_bio(ssl_, bio, bio);
+  if (!set_name(ssl_, server_name, verify)) return std::unexpected(last_error());
   for (;;) {
     const int result = SSL_connect(ssl_);
     if (result == 1) return {};

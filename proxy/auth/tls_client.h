@@ -22,7 +22,8 @@ class TlsSession {
   TlsSession& operator=(const TlsSession&) = delete;
   ~TlsSession();
 
-  std::expected<void, std::string> handshake(Deadline deadline);
+  // `server_name` as in TlsClient::handshake.
+  std::expected<void, std::string> handshake(const std::string& server_name, bool verify, Deadline deadline);
   std::expected<void, std::string> write(std::string_view bytes, Deadline deadline);
   std::expected<void, std::string> read(std::string& out, std::size_t octets, Deadline deadline);
 

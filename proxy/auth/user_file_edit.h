@@ -28,11 +28,13 @@ struct EditError {
 };
 
 // Texts as the admin typed them; canonical forms are made inside.
+// NOLINTBEGIN(readability-redundant-member-init): GCC warns of what designated initializers leave out
 struct UserChange {
   std::optional<std::string_view> password = {};
   std::optional<std::vector<std::string>> addresses = {};
   std::optional<std::vector<std::string>> groups = {};
 };
+// NOLINTEND(readability-redundant-member-init)
 
 // Creates the file if there is none. The password is needed.
 std::expected<void, EditError> add_user(const std::string& path, std::string_view login,

@@ -23,7 +23,8 @@ std::string parse(std::string_view stream, std::size_t step) {
     ImapReply reply;
     ImapParser::Status status = ImapParser::Status::need_more;
     while ((status = parser.next(reply)) == ImapParser::Status::reply) {
-      if (reply.text.size() + reply.code.size() + reply.arguments.size() > ImapParser::reply_octets_max + 64) {
+      if (reply.text.size() + reply.code.size() + reply.arguments.size() >
+          ImapParser::reply_octets_max + 64) {
         std::abort();
       }
       if (reply.text.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) std::abort();

@@ -82,12 +82,27 @@ TEST_F(LdapBackendTest, BindsByTemplate) {
   ASSERT_EQ(alice.result, Result::success) << alice.detail;
   EXPECT_EQ(alice.account.login, "alice@example.com");
   EXPECT_EQ(alice.account.addresses.size(), 5U) << "read as the user";
+  const Answer elsewhere = ask(settings, "alice@other.example", "alice secret");
+  ASSERT_EQ(elsewhere.result, Result::success);
+  EXPECT_EQ(elsewhere.account.login, "alice") << "nobody vouched for that domain";
   EXPECT_EQ(ask(settings, "alice", "wrong").result, Result::bad_credentials);
   EXPECT_EQ(ask(settings, "nobody", "wrong").result, Result::bad_credentials);
   EXPECT_EQ(ask(settings, "twin1,ou=people", "twin secret").result, Result::bad_credentials);
   settings.bind_dn = slapd_->settings().bind_dn;
   settings.bind_password = slapd_->settings().bind_password;
   EXPECT_EQ(ask(settings, "alice", "alice secret").account.addresses.size(), 5U) << "read as the service";
+}
+
+TEST_F(LdapBackendTest, ADomainThatNobodyComparedIsNotVouchedFor) {
+  auto settings = slapd_->settings();
+  settings.login_attribute.clear();
+  settings.filter = "(|(uid={local})(mail={login}))";
+  EXPECT_EQ(ask(settings, "alice@other.example", "alice secret").account.login, "alice");
+  EXPECT_EQ(ask(settings, "alice.smith@example.com", "alice secret").account.login,
+            "alice.smith@example.com");
+  settings.filter = "(mail={local}@{domain})";
+  EXPECT_EQ(ask(settings, "alice@example.com", "alice secret").account.login, "alice@example.com");
+  EXPECT_EQ(ask(settings, "alice@other.example", "alice secret").result, Result::bad_credentials);
 }
 
 TEST_F(LdapBackendTest, NothingBreaksOutOfAFilterOrADn) {

@@ -109,8 +109,17 @@ void ServerProcess::wait_for_port(std::uint16_t port) {
   throw std::runtime_error("the server does not listen: " + slurp(log_));
 }
 
-void ServerProcess::signal(int number) {
-  if (pid_ > 0) ::kill(-pid_, number);
+void ServerProcess::freeze() {
+  if (pid_ <= 0) throw std::runtime_error("there is no server to freeze");
+  int status = 0;
+  ::kill(-pid_, SIGSTOP);
+  if (::waitpid(pid_, &status, WUNTRACED) != pid_ || !WIFSTOPPED(status)) {
+    throw std::runtime_error("the server does not freeze");
+  }
+}
+
+void ServerProcess::thaw() {
+  if (pid_ > 0) ::kill(-pid_, SIGCONT);
 }
 
 void ServerProcess::stop() {

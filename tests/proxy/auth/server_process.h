@@ -24,8 +24,9 @@ class ServerProcess {
   void start(const std::vector<std::string>& command, const std::string& log);
   // Waits until 127.0.0.1:`port` accepts; throws with the log when it does not.
   void wait_for_port(std::uint16_t port);
-  void stop();              // SIGTERM, then SIGKILL
-  void signal(int number);  // to the whole group
+  void stop();    // SIGTERM, then SIGKILL
+  void freeze();  // returns when it stands still: connections open, nothing answers
+  void thaw();
   bool running() const { return pid_ > 0; }
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;

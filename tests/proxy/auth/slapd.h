@@ -14,8 +14,8 @@ class Slapd {
   Slapd();
   void start();
   void stop() { process_.stop(); }
-  void hang() { process_.signal(19); }   // SIGSTOP: accepts in the kernel, answers nothing
-  void go_on() { process_.signal(18); }  // SIGCONT
+  void hang() { process_.freeze(); }
+  void go_on() { process_.thaw(); }
   // Applies LDIF changes as the administrator.
   void modify(const std::string& ldif);
   std::string url() const { return "ldap://127.0.0.1:" + std::to_string(port_); }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -17,6 +18,12 @@ namespace portcullis::auth {
 namespace {
 
 using testing::request;
+
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
 
 class UserFileBackendTest : public ::testing::Test {
  protected:
@@ -94,14 +101,15 @@ TEST_F(UserFileBackendTest, ABrokenNewFileKeepsTheOld) {
 TEST_F(UserFileBackendTest, AnUnknownLoginCostsAsMuchAsAWrongPassword) {
   write("alice:" + hash_ + "\n");
   UserFileBackend backend(path_, trouble_, never_);
+  // In processor time: what else the machine does must not matter.
   const auto best_of = [&](const char* login) {
-    auto best = Clock::duration::max();
+    double best = 1e9;
     for (int i = 0; i < 7; ++i) {
-      const auto begun = Clock::now();
+      const double begun = thread_seconds();
       EXPECT_EQ(ask(backend, login, "wrong").result, Result::bad_credentials);
-      best = std::min(best, Clock::now() - begun);
+      best = std::min(best, thread_seconds() - begun);
     }
-    return std::chrono::duration<double>(best).count();
+    return best;
   };
   const double known = best_of("alice");
   const double unknown = best_of("nobody");
