@@ -40,13 +40,14 @@ fresh() {
   done
 }
 
-# Runs a script inside a tree, with /proc and /dev of its own mount namespace.
+# Runs a script inside a tree, with mounts and processes of its own: it sees none of this machine's, and
+# what it leaves running ends with it.
 inside() {
   # shellcheck disable=SC2016
-  unshare --mount --fork bash -c '
+  unshare --mount --pid --fork --kill-child bash -c '
     set -e
     mount --make-rprivate /
-    mount --rbind /proc "$1/proc"
+    mount -t proc proc "$1/proc"
     mount --rbind /dev "$1/dev"
     exec chroot "$1" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
       TERM=dumb bash -euo pipefail -c "$2"' inside "$1" "$2"
