@@ -1,5 +1,4 @@
 # Our readers against other people's.
-find_program(PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
 add_executable(differential_authors differential/authors_main.cc)
 target_link_libraries(differential_authors PRIVATE pc_smtp)
 add_test(NAME differential_authors COMMAND ${PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/differential/authors.py

@@ -1,5 +1,4 @@
 # End-to-end tests: one ctest a file, against real servers and clients of Debian's packages.
-set(PYTHON3 /usr/bin/python3)  # the distribution's, with its own pytest
 file(GLOB e2e_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_*.py)
 foreach(file ${e2e_tests})
   get_filename_component(name ${file} NAME_WE)

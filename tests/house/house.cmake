@@ -1,5 +1,4 @@
 # The rules of the house as tests: what the tree may look like, and that documents and examples are true.
-set(PYTHON3 /usr/bin/python3)  # the distribution's, with its own pytest
 file(GLOB house_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/house/test_*.py)
 foreach(file ${house_tests})
   get_filename_component(name ${file} NAME_WE)
