@@ -117,6 +117,7 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
           "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") != 1) {
     return std::unexpected("cipher list refused: " + tls_error_text());
   }
+  SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
   if (!settings.client_ca.empty()) {
     if (SSL_CTX_load_verify_locations(context.get(), settings.client_ca.c_str(), nullptr) != 1) {
       return std::unexpected(settings.client_ca +
@@ -129,6 +130,10 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
   if (ticket_keys != nullptr) {
     SSL_CTX_set_ex_data(context.get(), 0, ticket_keys);
     SSL_CTX_set_tlsext_ticket_key_cb(context.get(), on_ticket);
+    // No longer than a key seals, and a day: what a stolen key opens later is bounded by it.
+    const std::uint32_t hours = std::min<std::uint32_t>(settings.ticket_key_hours, 24);
+    SSL_CTX_set_timeout(context.get(), hours * 3600);
+    SSL_CTX_set_session_psk_dhe_timeout(context.get(), hours * 3600);
   } else {
     SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
   }
