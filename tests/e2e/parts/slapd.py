@@ -85,8 +85,9 @@ class Slapd:
         self._config = config
         self.start()
 
-    def start(self):
-        self.process = Process("slapd", ["/usr/sbin/slapd", "-d", "none", "-f", self._config, "-h",
+    def start(self, log="none"):
+        """log: "stats" has a line for each operation on standard error."""
+        self.process = Process("slapd", ["/usr/sbin/slapd", "-d", log, "-f", self._config, "-h",
                                          f"{self.url} {self.tls_url}"], self.directory)
         self.process.ready(lambda: listens(self.port) and listens(self.tls_port))
 
