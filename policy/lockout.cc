@@ -170,9 +170,10 @@ Lockout::Answer Lockout::before(const IpAddress& client, std::string_view login,
   const LockoutRule& rule = state_->rule;
   if (rule.mode == Mode::off) return {};
   const IpNetwork network = network_of(client, v4_bits, v6_bits);
-  return state_->answer(
-      state_->networks.look(network, rule.window_seconds, now),
-      state_->logins.look(state_->login_key(network, login, now), rule.window_seconds, now));
+  const auto own = state_->logins.look(state_->login_key(network, login, now), rule.window_seconds, now);
+  // Where the login was used before, what others do from that network does not shut it out.
+  if (state_->known.contains(login, network, now)) return state_->answer({}, own);
+  return state_->answer(state_->networks.look(network, rule.window_seconds, now), own);
 }
 
 Lockout::Answer Lockout::failed(const IpAddress& client, std::string_view login, std::uint64_t password_hash,
@@ -181,9 +182,11 @@ Lockout::Answer Lockout::failed(const IpAddress& client, std::string_view login,
   if (rule.mode == Mode::off) return {};
   const IpNetwork network = network_of(client, v4_bits, v6_bits);
   const std::uint64_t pair = pair_hash(login, password_hash);
-  return state_->answer(state_->networks.note(network, pair, rule.failures_per_network, rule, now),
-                        state_->logins.note(state_->login_key(network, login, now), pair,
-                                            rule.distinct_passwords_per_login, rule, now));
+  const auto all = state_->networks.note(network, pair, rule.failures_per_network, rule, now);
+  const auto own = state_->logins.note(state_->login_key(network, login, now), pair,
+                                       rule.distinct_passwords_per_login, rule, now);
+  return state_->answer(state_->known.contains(login, network, now) ? Ledger<IpNetwork>::Standing{} : all,
+                        own);
 }
 
 void Lockout::succeeded(const IpAddress& client, std::string_view login, WallTime now) {

@@ -4,7 +4,8 @@
 // Thread-safe, bounded, sharded. Passwords are seen only as a keyed hash made by the caller.
 //
 // What counts where, for a client network (IPv4 address, IPv6 /64) and a login:
-//  - the network counts distinct (login, password) pairs and blocks everybody in it;
+//  - the network counts distinct (login, password) pairs and blocks every login that was never used
+//    from it;
 //  - the login counts distinct passwords tried from all networks where it never logged in, and is
 //    blocked in those;
 //  - a network where it did log in has a count of its own for that login: a neighbour can block the

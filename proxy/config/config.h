@@ -98,7 +98,7 @@ struct Upstream {
   ClientIdentity client_identity = ClientIdentity::none;
   bool trusted_for_auth = false;       // send MAIL AUTH=<login>
   bool assume_eight_bit = false;       // pass 8-bit though 8BITMIME is not offered
-  bool chunking = true;                // use BDAT where offered
+  bool chunking = false;               // use BDAT where offered
   std::string helo;                    // empty: hostname
   std::uint32_t connections_max = 50;  // per worker and server
   std::uint32_t idle_max = 10;         // kept for reuse, per worker and server

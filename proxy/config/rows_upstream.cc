@@ -51,7 +51,10 @@ std::vector<Row<Upstream>> relay_rows() {
           "Tell the server the client's login with `MAIL AUTH=` (RFC 4954 5)."),
       row("assume_eight_bit", &U::assume_eight_bit, boolean(),
           "The server takes 8-bit messages though it does not offer 8BITMIME."),
-      row("chunking", &U::chunking, boolean(), "Use BDAT where the server offers CHUNKING."),
+      row("chunking", &U::chunking, boolean(),
+          "Use BDAT where the server offers CHUNKING: one round trip less for each message. For servers that "
+          "never answer a command twice: nothing tells a late second 250 to an earlier command from the "
+          "answer to the message, while with DATA the 354 stands between them."),
       row("connections_max", &U::connections_max, count(1, 10000), "Connections for each worker and server."),
       row("idle_max", &U::idle_max, count(0, 10000),
           "Connections kept open for the next message, for each worker and server."),

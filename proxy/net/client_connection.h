@@ -40,7 +40,7 @@ class ClientConnection final : public SecureStream::Handler {
   void sweep(std::int64_t mono_ms);
   void kill();  // the drain's deadline has passed
 
-  std::string xclient() const { return session_->xclient(); }
+  session::XClient xclient() const { return session_->xclient(); }
   bool dead() const { return dead_; }
   bool counted() const { return counted_; }
   const std::string& listener_name() const { return listener_.settings.name; }

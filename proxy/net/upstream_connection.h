@@ -37,7 +37,7 @@ class UpstreamConnection final : public SecureStream::Handler {
     const ClientTls* tls = nullptr;
     bool use_tls = true;  // false: opportunistic TLS failed here a moment ago
     std::string helo;
-    std::string xclient;
+    session::XClient xclient;
   };
 
   UpstreamConnection(LoopContext& context, Target target, Owner& owner);

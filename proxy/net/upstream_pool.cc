@@ -178,11 +178,11 @@ void UpstreamPool::open_more() {
   }
 }
 
-void UpstreamPool::open_for(std::string xclient, ClientConnection* bound) {
+void UpstreamPool::open_for(session::XClient xclient, ClientConnection* bound) {
   start(next_server(0), std::move(xclient), bound);
 }
 
-bool UpstreamPool::start(std::size_t server, std::string xclient, ClientConnection* bound) {
+bool UpstreamPool::start(std::size_t server, session::XClient xclient, ClientConnection* bound) {
   if (server >= settings_.servers.size()) return false;
   UpstreamConnection::Target target;
   target.settings = &settings_;
@@ -336,7 +336,7 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   const LinkFailure failure = connection.link().failure();
   const std::string text = connection.link().name() + ": " + connection.link().failure_text();
   const std::size_t server = connection.target().server;
-  std::string xclient = connection.target().xclient;
+  session::XClient xclient = connection.target().xclient;
   ClientConnection* bound = connection.client;
   connection.client = nullptr;
   count_connect(connection, connect_result(failure));

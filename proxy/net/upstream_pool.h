@@ -54,9 +54,9 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void on_lost(UpstreamConnection& connection) noexcept override;
   void on_handshake(const Handshake& handshake) noexcept override;
   void on_writable(UpstreamConnection& connection) noexcept override;
-  void open_for(std::string xclient, ClientConnection* bound);
+  void open_for(session::XClient xclient, ClientConnection* bound);
   void open_more();
-  bool start(std::size_t server, std::string xclient, ClientConnection* bound);
+  bool start(std::size_t server, session::XClient xclient, ClientConnection* bound);
   std::size_t next_server(std::size_t after) const;
   void hand_over(UpstreamConnection& connection);
   void park(UpstreamConnection& connection);

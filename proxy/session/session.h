@@ -63,7 +63,7 @@ class Session {
   std::size_t held_octets() const;
   bool finished() const { return finished_; }
   const std::string& id() const { return id_; }
-  std::string xclient() const;  // attribute list for a connection bound to this client
+  XClient xclient() const;  // for a connection bound to this client
   // Whether the client may still have something to say that must be read, so that it hears our last reply.
   bool lingers() const { return lingers_; }
   bool in_transaction() const { return transaction_ != nullptr; }
@@ -142,6 +142,7 @@ class Session {
   void send_envelope(Effects& fx);
   void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
   void mail_answered(const smtp::Reply& reply);
+  bool stale_connection() const;
   void settle_recipient(Owed& owed, smtp::Reply reply);
   void settle_all_recipients(const smtp::Reply& reply, Effects& fx);
   smtp::Reply relayed(const smtp::Reply& reply) const;

@@ -10,6 +10,9 @@ namespace portcullis::session {
 
 namespace {
 
+constexpr std::uint8_t connection_attempts =
+    3;  // for one transaction, while pooled ones turn out to be stale
+
 smtp::Reply path_fault(smtp::PathError error, bool reverse) {
   switch (error) {
     case smtp::PathError::utf8_not_allowed:
@@ -131,6 +134,8 @@ void Session::upstream_ready(UpstreamLink& link, Now now, Effects& fx) {
   link_ = &link;
   t.upstream = UpstreamState::envelope;
   t.upstream_name = link.name();
+  t.pooled = link.transactions() > 0;
+  ++t.attempts;
   if (t.mail.smtputf8 && !link.extensions().smtputf8) {
     // Offered on the word of an earlier probe; this server can not, and nobody may downgrade.
     leave_upstream(fx);
@@ -172,14 +177,10 @@ void Session::send_envelope(Effects& fx) {
   }
 }
 
-std::string Session::xclient() const {
+XClient Session::xclient() const {
   const std::string literal = policy::to_literal(client_);
-  return xclient_attributes({literal,
-                             client_port_,
-                             helo_,
-                             extended_,
-                             account_ ? std::string_view(account_->login) : std::string_view(),
-                             {}});
+  const std::string_view login = account_ ? std::string_view(account_->login) : std::string_view();
+  return {xclient_attributes({literal, client_port_, helo_, extended_, login, {}}), helo_};
 }
 
 void Session::send_rcpt(std::size_t index, Effects& fx) {
@@ -245,7 +246,16 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
   after_event(now, fx);
 }
 
+// A connection from the pool may have been closed by the server just before it was used again. As long
+// as it has answered no recipient, nobody was told anything, and another one can begin afresh.
+bool Session::stale_connection() const {
+  const Transaction& t = *transaction_;
+  return t.upstream == UpstreamState::envelope && t.pooled && t.attempts < connection_attempts &&
+         t.accepted == 0 && !t.upstream_refusal;
+}
+
 void Session::mail_answered(const smtp::Reply& reply) {
+  if (reply.code == 421 && stale_connection()) return;  // the loss of the connection comes next
   if (reply.code != 250) transaction_->upstream_refusal = relayed(reply);
 }
 
@@ -291,6 +301,15 @@ void Session::upstream_lost(LinkFailure failure, const std::string& text, Now no
   upstream_full_ = false;
   if (finished_ || !transaction_) return;
   Transaction& t = *transaction_;
+  const bool again = (failure == LinkFailure::closed || failure == LinkFailure::unasked ||
+                      failure == LinkFailure::malformed) &&
+                     stale_connection() && !ledger_.empty() && !ledger_.front().settled;
+  if (again) {
+    t.upstream = UpstreamState::acquiring;
+    fx.acquire_upstream = true;
+    arm(Deadline::upstream, now);
+    return;
+  }
   const UpstreamState state = std::exchange(t.upstream, UpstreamState::gone);
   if (t.upstream_reply.empty()) t.upstream_reply = std::string(name_of(failure)) + ": " + text;
   if (state == UpstreamState::none || state == UpstreamState::gone) return;

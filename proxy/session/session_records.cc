@@ -19,6 +19,13 @@ std::string reply_text(const smtp::Reply& reply) {
   return reply.enhanced.empty() ? reply.text : reply.enhanced + ' ' + reply.text;
 }
 
+// A client that gives up because no recipient was left was refused, it did not abort.
+metrics::MessageResult refused_by_recipients(const std::vector<metrics::RecipientRecord>& recipients) {
+  const bool for_good = std::all_of(recipients.begin(), recipients.end(),
+                                    [](const metrics::RecipientRecord& each) { return each.code >= 500; });
+  return for_good ? metrics::MessageResult::rejected : metrics::MessageResult::deferred;
+}
+
 }  // namespace
 
 metrics::PeerRecord Session::peer_record() const {
@@ -66,6 +73,9 @@ void Session::note_hits(const policy::Verdict& verdict) {
 void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects&) {
   // Taken out first: whatever happens below, the transaction is over.
   const std::unique_ptr<Transaction> t = std::move(transaction_);
+  const bool nobody_left = result == metrics::MessageResult::aborted && !t->content && t->accepted == 0 &&
+                           !t->recipient_records.empty();
+  if (nobody_left) result = refused_by_recipients(t->recipient_records);
   const bool accepted = result == metrics::MessageResult::accepted;
   env_.chain.settle(t->charges, accepted, wall_seconds(now));
   session_recipients_ += t->accepted;
@@ -107,6 +117,11 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
   if (reply != nullptr) {
     record.code = reply->code;
     record.reply = reply_text(*reply);
+  } else if (nobody_left) {
+    const metrics::RecipientRecord& last = record.recipients.back();
+    record.code = last.code;
+    record.reply = last.reply;
+    record.rule = last.rule;
   }
   record.upstream = t->upstream_name;
   record.upstream_code = t->upstream_code;

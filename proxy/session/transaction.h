@@ -65,6 +65,8 @@ struct Transaction {
   std::size_t refused = 0;   // by us or the upstream
   policy::ChargeList charges;
   UpstreamState upstream = UpstreamState::none;
+  bool pooled = false;                          // the connection served an earlier transaction
+  std::uint8_t attempts = 0;                    // connections taken for it
   std::optional<smtp::Reply> upstream_refusal;  // of MAIL, or why there is no upstream: for every RCPT
   std::optional<Content> content;
   std::optional<smtp::Reply> refusal;  // of the message; what is left of it is swallowed

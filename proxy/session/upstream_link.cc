@@ -48,8 +48,7 @@ std::string_view name_of(LinkFailure failure) {
   return "none";
 }
 
-UpstreamLink::UpstreamLink(const config::Upstream& settings, std::string helo, bool use_tls,
-                           std::string xclient)
+UpstreamLink::UpstreamLink(const config::Upstream& settings, std::string helo, bool use_tls, XClient xclient)
     : settings_(settings), helo_(std::move(helo)), xclient_(std::move(xclient)), use_tls_(use_tls) {}
 
 UpstreamLink::Step UpstreamLink::connected() {
@@ -157,7 +156,7 @@ UpstreamLink::Step UpstreamLink::opening_reply(Output& out) {
 }
 
 UpstreamLink::Step UpstreamLink::send_ehlo(Output& out) {
-  out.append("EHLO " + helo_ + "\r\n");
+  out.append("EHLO " + (xclient_sent_ && !xclient_.helo.empty() ? xclient_.helo : helo_) + "\r\n");
   expected_.push_back(Expect::ehlo);
   return Step::need_more;
 }
@@ -194,11 +193,11 @@ UpstreamLink::Step UpstreamLink::send_auth(Output& out) {
 }
 
 UpstreamLink::Step UpstreamLink::send_xclient(Output& out) {
-  if (xclient_.empty()) return finish_opening();
+  if (xclient_.attributes.empty()) return finish_opening();
   if (extensions_.xclient == 0) {
     return failed_step(LinkFailure::xclient, "the server does not offer XCLIENT to this gateway");
   }
-  out.append("XCLIENT " + xclient_ + "\r\n");
+  out.append("XCLIENT " + xclient_.attributes + "\r\n");
   expected_.push_back(Expect::xclient);
   return Step::need_more;
 }
@@ -210,6 +209,7 @@ UpstreamLink::Step UpstreamLink::finish_opening() {
 }
 
 void UpstreamLink::command(std::string_view wire, Expect what, Output& out) {
+  if (what == Expect::mail) ++transactions_;
   if (pipelining_ || (expected_.empty() && queued_.empty())) {
     out.append(wire);
     expected_.push_back(what);

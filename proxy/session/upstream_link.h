@@ -56,11 +56,17 @@ enum class LinkFailure : std::uint8_t {
 };
 std::string_view name_of(LinkFailure failure);
 
+// For whom a connection is opened, told by XCLIENT (Postfix XCLIENT_README).
+struct XClient {
+  std::string attributes;  // "NAME=... ADDR=...", ready to send; empty: no XCLIENT
+  std::string helo;        // what the client said; the server takes it from the EHLO that follows
+};
+
 class UpstreamLink {
  public:
   // `settings` outlives the link. `use_tls`: false to go on in the clear after opportunistic TLS
-  // failed. `xclient`: a prepared attribute list ("NAME=... ADDR=..."), empty for none.
-  UpstreamLink(const config::Upstream& settings, std::string helo, bool use_tls, std::string xclient);
+  // failed.
+  UpstreamLink(const config::Upstream& settings, std::string helo, bool use_tls, XClient xclient);
 
   enum class Step : std::uint8_t {
     need_more,  // all bytes consumed
@@ -91,6 +97,7 @@ class UpstreamLink {
   bool ready() const { return opened_ && failure_ == LinkFailure::none; }
   bool tls() const { return tls_; }
   std::size_t outstanding() const { return expected_.size() + queued_.size(); }
+  std::uint32_t transactions() const { return transactions_; }  // MAIL commands so far
   void fail(LinkFailure failure, std::string text);
   void set_name(std::string name) { name_ = std::move(name); }
   const std::string& name() const { return name_; }  // "upstream/host:port", for the journal
@@ -107,7 +114,7 @@ class UpstreamLink {
   const config::Upstream& settings_;
   std::string name_;
   std::string helo_;
-  std::string xclient_;
+  XClient xclient_;
   bool use_tls_;
   bool tls_ = false;
   bool opened_ = false;
@@ -117,6 +124,7 @@ class UpstreamLink {
   smtp::Reply answer_;
   Expect answered_ = Expect::greeting;
   std::deque<Expect> expected_;
+  std::uint32_t transactions_ = 0;
   std::size_t answerable_ = 0;  // how many of them the bytes at hand may answer
   struct Queued {
     std::string wire;

@@ -126,6 +126,8 @@ class FaultyUpstream:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            # What is said must be on its way at once, not after the gateway's delayed acknowledgement.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.connections += 1
                 self._open.add(connection)

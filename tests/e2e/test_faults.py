@@ -23,6 +23,9 @@ FAULTS = {
     "mixed lines": say(b"250-one\r\n550 two\r\n"), "endless lines": say(b"250-x\r\n" * 400),
     "endless line": say(b"250 " + b"x" * 100000), "half a reply": say(b"250 2.0", then="close"),
 }
+# Those that end the connection, and with it nothing the client has been told.
+ENDS = {"close", "reset", "421", "garbage", "text", "000", "150", "999", "mixed lines", "endless lines", "endless line",
+        "half a reply"}
 GOOD = {
     "slow": slow(0.4), "dribble": dribble(b"250-2.0.0 one\r\n250 2.0.0 two\r\n"),
 }
@@ -30,7 +33,7 @@ SURPLUS = {
     "early": before(b"250 2.0.0 stale\r\n"), "early, apart": before(b"250 2.0.0 stale\r\n", 0.05),
     "early 354": before(b"354 stale\r\n"), "early, many": before(b"250 2.0.0 stale\r\n" * 5),
 }
-STEPS = ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "DOT"]
+STEPS = ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "BODY", "DOT"]
 
 
 @pytest.fixture(params=[(b"PIPELINING", b"8BITMIME"), (b"PIPELINING", b"8BITMIME", b"CHUNKING"), (b"8BITMIME",)],
@@ -43,7 +46,8 @@ def upstream(request, parts):
 def gateway(program, parts, directory, pair, upstream):
     tree = settings(directory, pair, upstream.port)
     tree["limits"] = {"connections": {"new_per_minute_per_network": 1000000}}
-    tree["upstream"][0] |= {"probe_interval": "1h", "command_timeout": "1s", "end_of_data_timeout": "1s",
+    # BDAT is for servers that never answer twice: its own tests leave those faults out.
+    tree["upstream"][0] |= {"chunking": b"CHUNKING" in upstream.capabilities, "probe_interval": "1h", "command_timeout": "1s", "end_of_data_timeout": "1s",
                             "connect_timeout": "1s", "waiting_timeout": "1s"}
     running = parts.use(Gateway(program, directory, tree))
     wait_until(lambda: upstream.connections > 0, "the probe")
@@ -118,9 +122,12 @@ def test_every_fault_at_every_step(gateway, upstream, step):
         upstream.fault(step, what)
         code = tally.send(size="big" if step in ("BDAT", "BODY") else "small")
         harmless = (step == "DATA" and name == "354") or (step == "CONNECT" and name == "220")
-        retried = step in ("CONNECT", "EHLO")  # EHLO refused: HELO, as RFC 5321 has it
+        # EHLO refused: HELO, as RFC 5321 has it. A pooled connection lost before it answered a recipient is replaced.
+        retried = step in ("CONNECT", "EHLO") or (step in ("MAIL", "RCPT") and name in ENDS)
         if not harmless and not retried:
             assert code in (250,) if step == "BODY" and name in ("timeout",) else code >= 400, (step, name, code)
+        if step == "BODY" and name == "550":
+            tally.refused.pop()  # said before its time and taken back: the client was told what the upstream said
         upstream.clear()
         # The next one, by whatever connection, is clean again (a server that failed is left alone for a while).
         wait_until(lambda: tally.send() == 250, f"recovery from {step} {name}", 8)
@@ -160,9 +167,7 @@ def test_replies_nobody_asked_for(gateway, upstream, step):
     tally.reconcile()
 
 
-# A pooled connection that talks unasked is dropped, but today the next message may hear 451 for it once:
-# docs/security.md, "Known limits".
-@pytest.mark.parametrize("how", ["closed", "late"])
+@pytest.mark.parametrize("how", ["closed", "late", "talking", "talking 421", "half a reply"])
 def test_stale_pooled_connection(gateway, upstream, how):
     tally = Tally(gateway.port("mx"), upstream)
     for _ in range(5):
@@ -184,7 +189,8 @@ def test_transactions_of_one_client_after_faults(gateway, upstream):
     with Wire(gateway.port("mx")) as client:
         for name, step in itertools.product(("close", "450", "550", "150", "reset"), ("RCPT", "DOT")):
             upstream.fault(step, FAULTS[name])
-            assert tally.send(client) >= 400, (name, step)
+            code = tally.send(client)
+            assert code >= 400 or (step == "RCPT" and name in ENDS), (name, step, code)
             upstream.clear()
             wait_until(lambda: tally.send(client) == 250, name, 8)
     tally.reconcile()

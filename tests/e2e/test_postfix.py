@@ -88,7 +88,9 @@ def test_postfix_learns_who_the_client_is(parts, directory, program, pair, autho
         postfix.wait_for_log(rf"{record['queue_id']}: client=\S*\[{re.escape(record['client'])}\]")
         # … and takes it for the client, login and all: its own Received field says ESMTPA.
         (mail,) = postfix.mailbox(BOB).wait_for(1)
-        assert b"[127.0.0.2]" in mail.split(b"Received:")[1] and b"with ESMTPA" in mail.split(b"Received:")[1]
+        received = mail.split(b"Received:")[1]
+        assert b"[127.0.0.2]" in received and b"with ESMTPA" in received
+        assert b"from " + record["helo"].encode() + b" (" in received
 
 
 @pytest.mark.parametrize("tls", ["opportunistic", "required", "verified"])

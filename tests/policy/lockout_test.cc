@@ -93,6 +93,7 @@ TEST(Lockout, GuessingFromAKnownNetworkBlocksThereOnly) {
 TEST(Lockout, SprayingManyLoginsBlocksTheNetwork) {
   Lockout lockout(rule());
   lockout.succeeded(attacker, "mallory", start);
+  lockout.succeeded(attacker, "owner", start);
   Lockout::Answer answer;
   for (std::uint64_t i = 0; i < 20; ++i) {
     // An account of the attacker's own does not clear the count.
@@ -103,8 +104,15 @@ TEST(Lockout, SprayingManyLoginsBlocksTheNetwork) {
   }
   EXPECT_EQ(answer.blocked_by, network);
   EXPECT_EQ(lockout.before(attacker, "anybody", start).blocked_by, network);
-  EXPECT_EQ(lockout.before(attacker, "mallory", start).blocked_by, network);
+  EXPECT_EQ(lockout.before(attacker, "mallory", start).blocked_by, none) << "used from there before";
   EXPECT_EQ(lockout.before(home, "user1", start).blocked_by, none);
+  // Who shares the network with the attacker and logged in from it before is not locked out...
+  EXPECT_EQ(lockout.before(attacker, "owner", start).blocked_by, none);
+  EXPECT_EQ(lockout.before(attacker, "owner", start).delay_ms, 0U);
+  EXPECT_EQ(lockout.failed(attacker, "owner", 7, start).blocked_by, none) << "not by one typo either";
+  // ... but guessing their password from there has its own end.
+  for (std::uint64_t i = 0; i < 5; ++i) lockout.failed(attacker, "owner", 100 + i, start);
+  EXPECT_EQ(lockout.before(attacker, "owner", start).blocked_by, login);
   EXPECT_EQ(lockout.blocked_networks(start), 1U);
   EXPECT_EQ(lockout.blocked_networks(start + seconds{600}), 0U);
 }

@@ -61,6 +61,8 @@ void apply(Setup& setup, const std::string& key, const std::string& value) {
     setup.errors = static_cast<std::uint32_t>(std::stoul(value));
   } else if (key == "identity") {
     setup.identity = value == "xforward" ? config::ClientIdentity::xforward : config::ClientIdentity::none;
+  } else if (key == "reuse") {
+    setup.reuse = value == "yes";
   } else if (key == "upstream") {
     // Keywords, comma-separated; "none" for a server that only knows HELO-time features.
     setup.upstream_ehlo.clear();

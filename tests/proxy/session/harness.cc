@@ -23,6 +23,7 @@ metrics::LabelValues labels() {
 
 Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journal_(quiet()) {
   upstream_ehlo_ = setup.upstream_ehlo;
+  reuse = setup.reuse;
   config_.hostname = "mx.example.com";
   config_.policy.local_domains = setup.local_domains;
   if (setup.auth_without_tls) {
@@ -36,6 +37,7 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   upstream.name = "legacy";
   upstream.servers = {{"up.example.com", 25}};
   upstream.client_identity = setup.identity;
+  upstream.chunking = true;  // where the dialog's server offers it
   config_.upstreams.push_back(upstream);
   config::Listener listener;
   listener.name = "test";
@@ -171,7 +173,7 @@ void Harness::open_link() {
   }
   link_wire_ = wires.size();
   wires.emplace_back();
-  link_ = std::make_unique<UpstreamLink>(config_.upstreams[0], "mx.example.com", false, std::string());
+  link_ = std::make_unique<UpstreamLink>(config_.upstreams[0], "mx.example.com", false, XClient());
   link_->set_name("legacy/up.example.com:25");
   Output ignored;
   static_cast<void>(link_->connected());

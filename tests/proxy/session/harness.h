@@ -27,6 +27,7 @@ struct Setup {
       "250-up\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n";
   config::ClientIdentity identity = config::ClientIdentity::none;
   std::vector<std::string> local_domains = {"example.com"};
+  bool reuse = false;  // a connection given back clean serves the next transaction
 };
 
 class Harness {
@@ -49,7 +50,7 @@ class Harness {
   std::string upstream_out;
   bool acquire_fails = false;  // the next connection can not be had
   bool hold_acquire = false;   // connections come only with grant()
-  bool reuse = false;          // a connection given back clean serves the next transaction
+  bool reuse = false;          // Setup::reuse
   // Everything sent to the upstream, by connection in the order of opening (without the opening).
   std::vector<std::string> wires;
   // The connection that upstream() speaks for; none: wires.size().
