@@ -124,12 +124,12 @@ class BasicShard final : public Cells {
   }
 
   void sum(std::size_t cell, double value) {
-    std::uint64_t old = cells_[cell].load(std::memory_order_relaxed);
     if constexpr (Shared) {
+      std::uint64_t old = cells_[cell].load(std::memory_order_relaxed);
       while (!cells_[cell].compare_exchange_weak(old, added(old, value), std::memory_order_relaxed)) {
       }
     } else {
-      cells_[cell].store(added(old, value), std::memory_order_relaxed);
+      cells_[cell].store(added(cells_[cell].load(std::memory_order_relaxed), value), std::memory_order_relaxed);
     }
   }
   static std::uint64_t added(std::uint64_t bits, double value) {

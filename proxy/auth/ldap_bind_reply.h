@@ -14,12 +14,12 @@ enum class PolicyError : std::uint8_t { none, password_expired, account_locked, 
 
 // NOLINTBEGIN(readability-redundant-member-init): GCC warns of what designated initializers leave out
 struct LdapBindReply {
-  int code = 0;            // LDAP result code (RFC 4511 appendix A), or a negative one of libldap
+  int code = 0;                 // LDAP result code (RFC 4511 appendix A), or a negative one of libldap
   std::string diagnostic = {};  // as the server said it
   PolicyError policy = PolicyError::none;
   std::optional<int> expires_seconds = {};  // warning: the password expires then
   std::optional<int> grace_logins = {};     // warning: expired, and so many logins are left
-  bool expired_control = false;        // 389 Directory Server's own (2.16.840.1.113730.3.4.4)
+  bool expired_control = false;             // 389 Directory Server's own (2.16.840.1.113730.3.4.4)
 };
 // NOLINTEND(readability-redundant-member-init)
 

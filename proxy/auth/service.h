@@ -43,10 +43,10 @@ std::string_view name_of(Result result);
 
 struct Outcome {
   Result result = Result::backend_error;
-  policy::Account account;         // for success; Account::backend says who vouched
+  policy::Account account;  // for success; Account::backend says who vouched
   bool cached = false;
-  std::uint32_t delay_ms = 0;      // the session holds its reply back this long
-  std::string detail;              // for the journal, never for the client; no secrets
+  std::uint32_t delay_ms = 0;  // the session holds its reply back this long
+  std::string detail;          // for the journal, never for the client; no secrets
 };
 
 // What metrics want to know of one backend call.
@@ -57,9 +57,9 @@ struct BackendEvent {
 };
 
 struct Observer {
-  std::function<void(const BackendEvent&)> backend_called;       // any thread
-  std::function<void(bool hit)> cache_looked_up;                  // any thread
-  std::function<void(BackendKind, bool up)> backend_state;        // circuit breaker opened / closed
+  std::function<void(const BackendEvent&)> backend_called;  // any thread
+  std::function<void(bool hit)> cache_looked_up;            // any thread
+  std::function<void(BackendKind, bool up)> backend_state;  // circuit breaker opened / closed
   // Something an admin should read, one sentence: the new user file is broken and the old one stays.
   std::function<void(BackendKind, const std::string&)> backend_trouble = nullptr;  // any thread
 };
@@ -80,7 +80,11 @@ class Service {
   std::uint8_t mechanisms() const;
 
   // One line per backend for `portcullis check --probe`: reachable, or why not.
-  struct ProbeLine { BackendKind backend; bool ok; std::string text; };
+  struct ProbeLine {
+    BackendKind backend;
+    bool ok;
+    std::string text;
+  };
   std::vector<ProbeLine> probe();
 
  private:

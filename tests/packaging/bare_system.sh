@@ -85,14 +85,25 @@ prove_deb() {
     ls -ld /etc/portcullis /etc/portcullis/portcullis.toml
     test "$(stat -c %U:%G:%a /etc/portcullis/portcullis.toml)" = root:portcullis:640
     test -L /etc/systemd/system/multi-user.target.wants/portcullis.service || ! command -v deb-systemd-helper
-    ldd /usr/sbin/portcullis | grep -c "not found" && exit 1
+    for file in /lib/systemd/system/portcullis.{service,socket} /usr/share/doc/portcullis/copyright \
+      /usr/share/man/man8/portcullis.8* /usr/share/man/man5/portcullis.toml.5*; do test -s "$file"; done
+    grep -x "ExecStart=/usr/sbin/portcullis serve --config /etc/portcullis/portcullis.toml" \
+      /lib/systemd/system/portcullis.service
+    test "$(dpkg-query -W -f "\${Conffiles}" portcullis | wc -l)" = 1
+    # It runs as its user and reads its configuration, which wants a certificate of the admin first.
+    code=0
+    setpriv --reuid=portcullis --regid=portcullis --clear-groups portcullis check || code=$?
+    test "$code" = 78
+    test -z "$(ldd /usr/sbin/portcullis | grep "not found")"
     echo "# mine" >>/etc/portcullis/portcullis.toml
     dpkg -i /tmp/portcullis.deb
     tail -n 1 /etc/portcullis/portcullis.toml | grep -q mine
     dpkg --remove portcullis
+    test ! -e /usr/sbin/portcullis
     test -e /etc/portcullis/portcullis.toml
     dpkg --purge portcullis
-    test ! -e /etc/portcullis && test ! -e /usr/sbin/portcullis
+    test ! -e /etc/portcullis && test ! -e /var/lib/portcullis
+    test ! -e /etc/systemd/system/multi-user.target.wants/portcullis.service
     echo "deb: ok"'
 }
 
