@@ -129,7 +129,8 @@ class BasicShard final : public Cells {
       while (!cells_[cell].compare_exchange_weak(old, added(old, value), std::memory_order_relaxed)) {
       }
     } else {
-      cells_[cell].store(added(cells_[cell].load(std::memory_order_relaxed), value), std::memory_order_relaxed);
+      cells_[cell].store(added(cells_[cell].load(std::memory_order_relaxed), value),
+                         std::memory_order_relaxed);
     }
   }
   static std::uint64_t added(std::uint64_t bits, double value) {

@@ -34,15 +34,15 @@ std::string offered(const smtp::Extensions& extensions) {
 class OneProbe final : public UpstreamConnection::Owner {
  public:
   UpstreamProbeLine ask(const config::Config& config, const config::Upstream& upstream, std::size_t server) {
+    const std::string name = "upstream " + upstream.name + ' ' + upstream.servers[server].host + ':' +
+                             std::to_string(upstream.servers[server].port) + ": ";
+    const auto tls = ClientTls::make(upstream);
+    if (!tls) return {false, name + tls.error()};
     std::vector<char> read_buffer(buffer_octets);
     std::vector<char> plain_buffer(buffer_octets);
     uv_loop_t loop{};
     uv_loop_init(&loop);
     LoopContext context{&loop, read_buffer, plain_buffer, {}};
-    const std::string name = "upstream " + upstream.name + ' ' + upstream.servers[server].host + ':' +
-                             std::to_string(upstream.servers[server].port) + ": ";
-    const auto tls = ClientTls::make(upstream);
-    if (!tls) return {false, name + tls.error()};
     uv_timer_t timer{};
     timer.data = this;
     uv_timer_init(&loop, &timer);
@@ -61,6 +61,7 @@ class OneProbe final : public UpstreamConnection::Owner {
           std::uint64_t{upstream.connect_timeout_seconds} * 1000, 0);
       connection.open();
       while (!line_) uv_run(&loop, UV_RUN_ONCE);
+      connection_ = nullptr;
     }
     uv_close(reinterpret_cast<uv_handle_t*>(&timer), nullptr);  // NOLINT: libuv's inheritance
     uv_run(&loop, UV_RUN_DEFAULT);

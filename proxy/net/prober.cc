@@ -83,7 +83,7 @@ Prober::Probe& Prober::probe_of(const UpstreamConnection& connection) {
                        [&](const Probe& p) { return p.connection.get() == &connection; });
 }
 
-void Prober::report(Probe& probe, bool up, std::string text) {
+void Prober::report(Probe& probe, bool up, const std::string& text) {
   const config::Upstream& upstream = snapshot_->config->upstreams[probe.upstream];
   const std::uint16_t label = snapshot_->server_labels[probe.upstream][probe.server];
   const smtp::Extensions extensions = probe.connection->link().extensions();

@@ -40,7 +40,7 @@ class Prober final : public UpstreamConnection::Owner {
     std::unique_ptr<UpstreamConnection> connection;
   };
   Probe& probe_of(const UpstreamConnection& connection);
-  void report(Probe& probe, bool up, std::string text);
+  void report(Probe& probe, bool up, const std::string& text);
   void start(Probe& probe);
 
   LoopContext& context_;

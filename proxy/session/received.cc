@@ -29,7 +29,7 @@ std::string date_time(std::chrono::system_clock::time_point time) {
                                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
   std::tm parts{};
-  gmtime_r(&seconds, &parts);
+  static_cast<void>(gmtime_r(&seconds, &parts));  // fails for years that do not fit only
   std::array<char, 64> text{};
   const int size = std::snprintf(text.data(), text.size(), "%s, %02d %s %04d %02d:%02d:%02d +0000",
                                  days[static_cast<std::size_t>(parts.tm_wday)], parts.tm_mday,

@@ -94,6 +94,11 @@ prove_deb() {
     code=0
     setpriv --reuid=portcullis --regid=portcullis --clear-groups portcullis check || code=$?
     test "$code" = 78
+    # An account that root makes can be read by the service.
+    echo "a secret" | portcullis passwd add alice@example.com --file /etc/portcullis/users --stdin
+    echo "a secret" | setpriv --reuid=portcullis --regid=portcullis --clear-groups \
+      portcullis passwd verify alice@example.com --file /etc/portcullis/users --stdin
+    rm /etc/portcullis/users
     test -z "$(ldd /usr/sbin/portcullis | grep "not found")"
     echo "# mine" >>/etc/portcullis/portcullis.toml
     dpkg -i /tmp/portcullis.deb

@@ -30,6 +30,6 @@ if [[ $headers == *X86-64* ]]; then
   # In main(), as the C library's own start is marked in any case.
   need "branch targets marked (CET)" "$(objdump --disassemble=main "$program")" '[[:space:]]endbr64'
   # A frame larger than a page is touched page by page.
-  need "probed large stack frames (stack clash)" "$(objdump -d "$program" | grep 'sub .*,%rsp')" '\$0x1000,%rsp'
+  need "probed large stack frames (stack clash)" "$(objdump -d "$program" | grep 'sub .*,%rsp')" '0x1000,%rsp'
 fi
 exit "$missing"
