@@ -32,7 +32,7 @@ int complain(const std::string& text, int code) {
 }
 
 std::shared_ptr<const config::Config> load_and_tell(const std::string& path) {
-  config::Loaded loaded = config::load(path);
+  const config::Loaded loaded = config::load(path);
   for (const config::Problem& problem : loaded.problems) {
     std::fprintf(stderr, "%s\n", config::to_string(problem).c_str());
   }

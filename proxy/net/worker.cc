@@ -35,7 +35,7 @@ struct Worker::Listening {
   std::string key;
 };
 
-Worker::Worker(std::size_t index, std::shared_ptr<const Snapshot> snapshot)
+Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapshot)
     : index_(index),
       read_buffer_(buffer_octets),
       plain_buffer_(buffer_octets),
@@ -59,7 +59,7 @@ Worker::Worker(std::size_t index, std::shared_ptr<const Snapshot> snapshot)
   uv_check_init(&loop_, &check_);
   // What died during this turn of the loop is freed at its end, never under its own feet.
   uv_check_start(&check_, [](uv_check_t* check) { static_cast<Worker*>(check->data)->bury_all(); });
-  generation_ = make_generation(std::move(snapshot));
+  generation_ = make_generation(snapshot);
 }
 
 Worker::~Worker() {
@@ -67,7 +67,7 @@ Worker::~Worker() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::shared_ptr<Generation> Worker::make_generation(std::shared_ptr<const Snapshot> snapshot) {
+std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const Snapshot>& snapshot) {
   const Snapshot& s = *snapshot;
   auto generation = std::make_shared<Generation>(
       Generation{snapshot,
@@ -90,7 +90,7 @@ void Worker::post(std::function<void()> task) {
   uv_async_send(&async_);
 }
 
-void Worker::run(std::vector<BoundSocket> sockets) {
+void Worker::run(const std::vector<BoundSocket>& sockets) {
   for (const BoundSocket& socket : sockets) listen(socket);
   uv_timer_start(
       &sweep_timer_, [](uv_timer_t* timer) { static_cast<Worker*>(timer->data)->sweep(); }, sweep_ms,
@@ -135,6 +135,7 @@ void Worker::drain() {
     listening_.clear();
     // Carrying out one may end others: by index, over what is there now.
     std::vector<ClientConnection*> all;
+    all.reserve(connections_.size());
     for (const auto& connection : connections_) all.push_back(connection.get());
     for (ClientConnection* connection : all) connection->drain();
   });
@@ -143,6 +144,7 @@ void Worker::drain() {
 void Worker::kill_sessions() {
   post([this] {
     std::vector<ClientConnection*> all;
+    all.reserve(connections_.size());
     for (const auto& connection : connections_) all.push_back(connection.get());
     for (ClientConnection* connection : all) connection->kill();
   });

@@ -39,13 +39,13 @@ struct BoundSocket {
 
 class Worker final : public PoolHost {
  public:
-  Worker(std::size_t index, std::shared_ptr<const Snapshot> snapshot);
+  Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapshot);
   ~Worker();  // stops and joins
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   // Any thread.
-  void run(std::vector<BoundSocket> sockets);
+  void run(const std::vector<BoundSocket>& sockets);
   void post(std::function<void()> task);
   // New sessions use `snapshot`; `sockets` are those not listened on yet, `keys` all that remain.
   void reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundSocket> sockets,
@@ -75,7 +75,7 @@ class Worker final : public PoolHost {
   void on_connection(Listening& listening);
   void sweep();
   void bury_all();
-  std::shared_ptr<Generation> make_generation(std::shared_ptr<const Snapshot> snapshot);
+  std::shared_ptr<Generation> make_generation(const std::shared_ptr<const Snapshot>& snapshot);
   std::string next_id();
 
   void grant_later(ClientConnection& client, UpstreamConnection& connection) override;

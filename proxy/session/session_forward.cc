@@ -179,6 +179,8 @@ void Session::leave_upstream(Effects& fx) {
   link_ = nullptr;
 }
 
+// A reply of its own: the caller's may belong to the transaction that ends here.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void Session::final_reply(smtp::Reply reply, metrics::MessageResult result, Now now, Effects& fx) {
   const bool bdat = transaction_->content->bdat;
   if (!reply.positive()) ++errors_;
