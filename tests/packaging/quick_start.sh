@@ -3,13 +3,14 @@
 # Ctrl-C. Not a script of its own: bare_system.sh runs it in its tree.
 set -euo pipefail
 cd /src
-# On a terminal of its own (script), so that Ctrl-C is a real one: a key that is pressed.
+# On a terminal of its own (script), so that Ctrl-C is a real one: a key that is pressed. With exec, as a shell in
+# between would get it too.
 mkfifo /tmp/keys
 exec 9<>/tmp/keys
-env --default-signal=INT script -qefc './dev run' /tmp/run.typed <&9 >/tmp/run.screen 2>&1 &
+env --default-signal=INT script -qefc 'exec ./dev run' /tmp/run.typed <&9 >/tmp/run.screen 2>&1 &
 run=$!
 for ((i = 0; i < 1200; i++)); do
-  grep -q '^Ctrl-C' /tmp/run.typed && break
+  grep -qs '^Ctrl-C' /tmp/run.typed && break
   kill -0 "$run" || { cat /tmp/run.typed; exit 1; }
   sleep 1
 done
