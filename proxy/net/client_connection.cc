@@ -129,8 +129,10 @@ void ClientConnection::on_flushed() noexcept {
 }
 
 void ClientConnection::on_upstream_granted(UpstreamConnection& connection) {
-  if (dead_ || connection.lost()) {
-    if (!dead_) on_upstream_denied(LinkFailure::closed, "closed before it was used");
+  if (dead_) return;
+  if (connection.lost()) {
+    const session::UpstreamLink& link = connection.link();
+    if (upstream_ == nullptr) on_upstream_denied(link.failure(), link.name() + ": " + link.failure_text());
     return;
   }
   // Granted for a wish that was taken back while it was on its way, and another one came first.

@@ -285,7 +285,8 @@ void Worker::settle() {
     for (Delivery& delivery : now) {
       if (delivery.connection == nullptr) {
         delivery.client->on_upstream_denied(delivery.failure, delivery.text);
-      } else if (delivery.connection->client == delivery.client) {
+      } else if (delivery.connection->client == delivery.client || delivery.connection->lost()) {
+        // Lost on its way: the one who waits for it must still hear so.
         delivery.client->on_upstream_granted(*delivery.connection);
       }
     }

@@ -47,6 +47,8 @@ def send(client):
 
 FAULTS = [
     # what the upstream does, what the client may hear, whole messages the upstream may have got
+    ({"EHLO": b"250-x\r\n250 PIPELINING\r\n250 again\r\n"}, (451,), 0),
+    ({"EHLO": b"250 x\r\nsomething\r\n"}, (451,), 0),
     ({"MAIL": b"451 4.3.0 try later\r\n"}, (451,), 0),
     ({"MAIL": b"550 5.7.1 not you\r\n"}, (550,), 0),
     ({"MAIL": CLOSE}, (451,), 0),
