@@ -24,15 +24,6 @@ bool is_confusable(char32_t point) {
   return std::ranges::any_of(ranges, [&](Range r) { return point >= r.first && point <= r.last; });
 }
 
-// The code point of a valid sequence.
-char32_t code_point(std::string_view sequence) {
-  const auto lead = static_cast<unsigned char>(sequence.front());
-  if (sequence.size() == 1) return lead;
-  char32_t point = lead & (0xffU >> (sequence.size() + 1));
-  for (const char c : sequence.substr(1)) point = point << 6 | (static_cast<unsigned char>(c) & 0x3fU);
-  return point;
-}
-
 class AuthorListParser {
  public:
   AuthorListParser(std::string_view text, bool smtputf8) : rest_(text), smtputf8_(smtputf8) {}
@@ -89,9 +80,10 @@ std::size_t AuthorListParser::utf8_octets(std::string_view text, bool in_address
   if (!smtputf8_ || text.empty() || is_ascii(text.front())) return 0;
   const std::size_t octets = utf8_printable_octets(text);
   if (octets == 0) return 0;
-  const char32_t point = code_point(text.substr(0, octets));
+  const char32_t point = utf8_code_point(text.substr(0, octets));
   const bool line_end = point == 0x2028 || point == 0x2029;
-  return line_end || (in_address && is_confusable(point)) ? 0 : octets;
+  const bool odd = is_confusable(point) || utf8_visible_octets(text) == 0;
+  return line_end || (in_address && odd) ? 0 : octets;
 }
 
 // Length of the run of atext, dots and characters above ASCII.

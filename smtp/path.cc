@@ -55,7 +55,7 @@ class Cursor {
 
 std::size_t Cursor::utf8_octets() {
   if (rest_.empty() || is_ascii(rest_.front())) return 0;
-  const std::size_t octets = allow_utf8_ ? utf8_printable_octets(rest_) : 0;
+  const std::size_t octets = allow_utf8_ ? utf8_visible_octets(rest_) : 0;
   if (octets == 0) fail(allow_utf8_ ? PathError::syntax : PathError::utf8_not_allowed);
   return octets;
 }
@@ -217,7 +217,7 @@ bool is_valid_label(std::string_view label, bool allow_utf8) {
   if (label.empty() || label.front() == '-' || label.back() == '-') return false;
   bool ascii = true;
   while (!label.empty()) {
-    const std::size_t octets = is_ascii(label[0]) ? 1 : utf8_printable_octets(label);
+    const std::size_t octets = is_ascii(label[0]) ? 1 : utf8_visible_octets(label);
     if (octets == 0) return false;
     if (octets == 1 && !is_alnum(label[0]) && label[0] != '-') return false;
     ascii = ascii && octets == 1;

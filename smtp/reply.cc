@@ -21,7 +21,7 @@ void append_clean(std::string& out, std::string_view text, bool keep_lf) {
     // Runs of printable ASCII, nearly always the whole text, in one go.
     std::size_t octets = 0;
     while (octets < text.size() && (text[octets] == ' ' || is_visible(text[octets]))) ++octets;
-    if (octets == 0) octets = utf8_printable_octets(text);
+    if (octets == 0) octets = utf8_visible_octets(text);
     if (octets == 0 && (text[0] == '\t' || (keep_lf && text[0] == '\n'))) octets = 1;
     if (octets == 0) {
       out += '?';

@@ -22,16 +22,16 @@ struct Reply {
 };
 
 // Appends the wire form, one line or several ("250-..."), CRLF at the end. Every octet of the text
-// that is not printable ASCII, blank or valid UTF-8 is written as '?': a reply can not be broken by
-// what is quoted in it. Over-long lines are cut at 512 octets (RFC 5321
+// that is not printable ASCII, blank or visible UTF-8 is written as '?': a reply can not be broken, nor
+// shown as something else, by what is quoted in it. Over-long lines are cut at 512 octets (RFC 5321
 // 4.5.3.1.5).
 void append_wire(std::string& out, const Reply& reply);
 
 // A basic enhanced code for a reply that has none: x.0.0 with x from the code's class.
 std::string_view generic_enhanced_code(std::uint16_t code);
 
-// Text of a peer as it may be shown to the other one: control characters and invalid UTF-8 replaced,
-// capped at `max_octets`, line structure ('\n') kept.
+// Text of a peer as it may be shown to the other one: control characters, what is invisible
+// and invalid UTF-8 replaced, capped at `max_octets`, line structure ('\n') kept.
 std::string cleaned_text(std::string_view text, std::size_t max_octets);
 
 // Parses replies from a peer. Tolerates bare LF line ends and missing text (upstreams are legacy

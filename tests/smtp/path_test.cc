@@ -180,6 +180,10 @@ TEST(ParsePath, RefusesWhatCanBeReadTwoWays) {
       "FROM:<a@\xc3>",
       "FROM:<\xc2\x85@b>",
       "FROM:<a@\xc2\x9f.example>",
+      "FROM:<a\u202e@b>",
+      "FROM:<\"a\u200b\"@b>",
+      "FROM:<a@b\u2066.example>",
+      "FROM:<a\U000e0041@b>",
       "FROM:<\"\\\xc3\xa9\"@b>",
       "FROM:<" + local64 + "@" + std::string(64, 'd') + ">",
   };

@@ -65,6 +65,7 @@ TEST(AppendWire, CutsLongLinesButNoCharacter) {
 
 TEST(CleanedText, KeepsLinesAndLengthWithinBounds) {
   EXPECT_EQ(cleaned_text("a\nb\r\x1b\xff", 100), "a\nb???");
+  EXPECT_EQ(cleaned_text("a\u202eb\u200bc\u00e9", 100), "a???b???c\u00e9");  // bidi, invisible, and a letter
   EXPECT_EQ(cleaned_text("abc", 2), "ab");
   EXPECT_EQ(cleaned_text("a\xc3\xa9", 2), "a");
   EXPECT_EQ(cleaned_text("", 0), "");
