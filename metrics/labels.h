@@ -34,6 +34,8 @@ enum class Dim : std::uint8_t {
   code_class,
   violation,
   connection_reject,
+  proxy_version,
+  proxy_result,
   close_reason,
   tls_side,
   outcome,
@@ -157,10 +159,23 @@ enum class ConnectionReject : std::uint8_t {
   too_many,        // at once from one client network
   too_fast,        // per minute from one client network
   draining,
-  resources,  // descriptors or memory
+  resources,     // descriptors or memory
+  proxy_header,  // a PROXY header is needed: not from here, none came, or it was malformed
 };
 PORTCULLIS_LABEL(ConnectionReject, connection_reject,
-                 {"listener_limit", "too_many", "too_fast", "draining", "resources"})
+                 {"listener_limit", "too_many", "too_fast", "draining", "resources", "proxy_header"})
+
+// Of PROXY headers. `none`: it could not be told, or nothing came.
+enum class ProxyVersion : std::uint8_t { none, v1, v2 };
+PORTCULLIS_LABEL(ProxyVersion, proxy_version, {"none", "1", "2"})
+enum class ProxyResult : std::uint8_t {
+  accepted,
+  local,      // the balancer's own connection, a health check
+  malformed,  // also: none at all
+  untrusted,  // from a network that may not send one: not read
+  timeout,
+};
+PORTCULLIS_LABEL(ProxyResult, proxy_result, {"accepted", "local", "malformed", "untrusted", "timeout"})
 
 enum class CloseReason : std::uint8_t { quit, client_lost, timeout, policy, upstream, drain };
 PORTCULLIS_LABEL(CloseReason, close_reason, {"quit", "client_lost", "timeout", "policy", "upstream", "drain"})
@@ -327,8 +342,8 @@ enum class HttpCode : std::uint8_t {};
 PORTCULLIS_LABEL(HttpCode, http_code,
                  {"200", "400", "404", "405", "413", "414", "431", "503", "505", "other"})
 
-enum class BufferKind : std::uint8_t { client_output, upstream_output, header };
-PORTCULLIS_LABEL(BufferKind, buffer_kind, {"client_output", "upstream_output", "header"})
+enum class BufferKind : std::uint8_t { client_output, upstream_output, session };
+PORTCULLIS_LABEL(BufferKind, buffer_kind, {"client_output", "upstream_output", "session"})
 #undef PORTCULLIS_LABEL
 
 // The values of a fixed list; empty for labels from the configuration.
@@ -344,6 +359,8 @@ constexpr std::span<const std::string_view> values_of(Dim dim) {
     PORTCULLIS_CASE(code_class);
     PORTCULLIS_CASE(violation);
     PORTCULLIS_CASE(connection_reject);
+    PORTCULLIS_CASE(proxy_version);
+    PORTCULLIS_CASE(proxy_result);
     PORTCULLIS_CASE(close_reason);
     PORTCULLIS_CASE(tls_side);
     PORTCULLIS_CASE(outcome);

@@ -62,6 +62,8 @@ std::string_view label_name(Dim dim) {
       return "certificate";
     case Dim::loop:
       return "loop";
+    case Dim::proxy_version:
+      return "version";
     case Dim::build:
       return "revision";  // after "version"
     case Dim::direction:
@@ -84,6 +86,7 @@ std::string_view label_name(Dim dim) {
       return "reason";
     case Dim::tls_side:
       return "side";
+    case Dim::proxy_result:
     case Dim::outcome:
     case Dim::auth_result:
     case Dim::backend_result:

@@ -102,9 +102,15 @@ int serve(const std::string& path) {
   }
   std::unique_ptr<state::SqliteStore> store;
   if (!config->state_path.empty()) {
-    const auto count_error = [telemetry = lasting.telemetry,
-                              journal = lasting.journal](const std::string& error) {
+    // Called by the writing thread alone, several times a second while the disk is full: each is counted,
+    // one a minute is told.
+    const auto count_error = [telemetry = lasting.telemetry, journal = lasting.journal,
+                              told =
+                                  std::chrono::steady_clock::time_point()](const std::string& error) mutable {
       telemetry->shared.add<metrics::Metric::state_store_errors>(metrics::StoreOp::flush);
+      const auto now = std::chrono::steady_clock::now();
+      if (told != std::chrono::steady_clock::time_point() && now - told < std::chrono::minutes(1)) return;
+      told = now;
       journal->write(metrics::EventRecord{std::chrono::system_clock::now(),
                                           metrics::EventRecord::Level::error,
                                           "state_write_failed",

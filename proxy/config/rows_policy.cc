@@ -215,7 +215,7 @@ const Table<Network>& network_table() {
           row("may_send_proxy_header", &N::may_send_proxy_header, boolean(),
               "Name the client in a PROXY header: load balancers."),
           row("may_send_xclient", &N::may_send_xclient, boolean(),
-              "Name the client with XCLIENT or XFORWARD."),
+              "Name the client, its port and its login with XCLIENT: another proxy in front."),
           row("exempt_from_connection_limits", &N::exempt_from_connection_limits, boolean(),
               "[limits.connections] does not count it."),
       },

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "proxy/net/handshake.h"
+#include "proxy/net/proxy_header.h"
 #include "proxy/net/upstream_connection.h"
 #include "proxy/net/upstream_pool.h"
 #include "proxy/net/worker.h"
@@ -62,6 +63,41 @@ bool ClientConnection::accept(uv_stream_t* server) {
   return true;
 }
 
+void ClientConnection::await_proxy_header() {
+  header_deadline_ms_ =
+      worker_.mono_ms() + std::int64_t{listener_.settings.limits.greeting_timeout_seconds} * 1000;
+  stream_.tcp().read(true);
+}
+
+void ClientConnection::proxy_header(std::string_view bytes) {
+  header_bytes_ += bytes;
+  const ProxyHeader header = parse_proxy_header(header_bytes_);
+  const auto version = metrics::ProxyVersion{header.version};
+  if (header.status == ProxyHeader::Status::need_more) return;
+  if (header.status == ProxyHeader::Status::malformed) {
+    return proxy_header_failed(version, metrics::ProxyResult::malformed);
+  }
+  header_deadline_ms_ = 0;
+  worker_.shard().add<metrics::Metric::proxy_headers>(
+      version, header.client ? metrics::ProxyResult::accepted : metrics::ProxyResult::local);
+  if (header.client) {
+    via_ = policy::to_string(address_);
+    address_ = header.client->address;
+    port_ = header.client->port;
+  }
+  const std::string rest = std::exchange(header_bytes_, {}).substr(header.octets);
+  worker_.admit(*this);
+  if (!rest.empty() && !dead_) stream_.receive(rest);
+}
+
+void ClientConnection::proxy_header_failed(metrics::ProxyVersion version, metrics::ProxyResult result) {
+  worker_.shard().add<metrics::Metric::proxy_headers>(version, result);
+  worker_.shard().add<metrics::Metric::connections_rejected>(listener_.label,
+                                                             metrics::ConnectionReject::proxy_header);
+  worker_.proxy_trouble(listener_, address_, result);
+  turn_away("421 4.7.0 A PROXY header is needed here\r\n");
+}
+
 void ClientConnection::turn_away(std::string_view reply) {
   if (listener_.settings.tls != config::ListenerTls::implicit) stream_.tcp().write(reply);
   close_now();
@@ -74,7 +110,7 @@ void ClientConnection::start(std::string id) {
   shard.up<metrics::Metric::connections_active>(listener_.label);
   session_ = std::make_unique<session::Session>(
       generation_->environment, listener_, address_, port_, std::move(id),
-      generation_->snapshot->health->offer(listener_.upstream_index), now());
+      generation_->snapshot->health->offer(listener_.upstream_index), now(), std::move(via_));
   session_->start(now(), worker_.effects());
   perform();
 }
@@ -83,6 +119,7 @@ void ClientConnection::start(std::string id) {
 
 void ClientConnection::on_plain(std::string_view bytes) noexcept {
   if (closing_ || dead_) return;  // lingering: read to the end, for nothing
+  if (header_deadline_ms_ != 0) return proxy_header(bytes);
   session_->client_bytes(bytes, now(), worker_.effects());
   perform();
   worker_.settle();
@@ -91,6 +128,9 @@ void ClientConnection::on_plain(std::string_view bytes) noexcept {
 void ClientConnection::on_end(bool reset) noexcept {
   if (dead_) return;
   if (closing_) return close_now();
+  if (header_deadline_ms_ != 0) {
+    return proxy_header_failed(metrics::ProxyVersion::none, metrics::ProxyResult::malformed);
+  }
   if (stream_.handshaking()) {
     count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::closed));
   }
@@ -123,7 +163,7 @@ void ClientConnection::on_tls_failed(const std::string& error) noexcept {
 }
 
 void ClientConnection::on_flushed() noexcept {
-  if (dead_) return;
+  if (dead_ || !session_) return;
   if (closing_) return finish();
   update_reading();
 }
@@ -184,6 +224,7 @@ void ClientConnection::on_auth(auth::Outcome outcome) {
 
 void ClientConnection::drain() {
   if (dead_ || closing_) return;
+  if (!session_) return close_now();
   session_->drain(now(), worker_.effects());
   perform();
 }
@@ -194,6 +235,10 @@ void ClientConnection::sweep(std::int64_t mono_ms) {
     if (mono_ms >= linger_until_ms_) close_now();
     return;
   }
+  if (!session_) {
+    if (mono_ms < header_deadline_ms_) return;
+    return proxy_header_failed(metrics::ProxyVersion::none, metrics::ProxyResult::timeout);
+  }
   if (session_->deadline_ms() > mono_ms) return;
   if (stream_.handshaking()) {
     count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::timeout));
@@ -202,8 +247,16 @@ void ClientConnection::sweep(std::int64_t mono_ms) {
   perform();
 }
 
+void ClientConnection::add_buffered(Buffered& sum) const {
+  if (dead_) return;
+  sum.client_output += stream_.tcp().queued();
+  if (upstream_ != nullptr) sum.upstream_output += upstream_->queued();
+  if (session_) sum.session += session_->held_octets();
+}
+
 void ClientConnection::kill() {
   if (dead_) return;
+  if (!session_) return close_now();
   if (!closing_) {
     session_->client_lost(now(), worker_.effects());
     perform();

@@ -18,6 +18,13 @@ class UpstreamPool;
 class Worker;
 struct Generation;
 
+// Octets held for sessions, by where they wait.
+struct Buffered {
+  std::size_t client_output = 0;    // for the client to take
+  std::size_t upstream_output = 0;  // for the upstream to take
+  std::size_t session = 0;          // undecided: input, header, content before the 354
+};
+
 class ClientConnection final : public SecureStream::Handler {
  public:
   ClientConnection(Worker& worker, std::shared_ptr<Generation> generation, std::size_t listener);
@@ -26,6 +33,8 @@ class ClientConnection final : public SecureStream::Handler {
   bool accept(uv_stream_t* server);
   const policy::IpAddress& address() const { return address_; }
   void start(std::string id);
+  // Reads the PROXY header first; Worker::admit follows.
+  void await_proxy_header();
   // Refuses before a session exists: one cheap 421 (nothing at all where TLS is expected first).
   void turn_away(std::string_view reply);
 
@@ -38,15 +47,17 @@ class ClientConnection final : public SecureStream::Handler {
   void on_auth(auth::Outcome outcome);
   void drain();
   void sweep(std::int64_t mono_ms);
+  void add_buffered(Buffered& sum) const;
   void kill();  // the drain's deadline has passed
 
   session::XClient xclient() const { return session_->xclient(); }
   bool dead() const { return dead_; }
-  bool counted() const { return counted_; }
   const std::string& listener_name() const { return listener_.settings.name; }
+  std::uint16_t listener_label() const { return listener_.label; }
   const std::shared_ptr<Generation>& generation() const { return generation_; }
-  std::size_t index = 0;    // in the worker's table
-  bool owes_close = false;  // to the ConnectionCounter
+  std::size_t index = 0;     // in the worker's table
+  bool owes_close = false;   // to the ConnectionCounter
+  bool holds_place = false;  // among its listener's connections
 
  private:
   void on_plain(std::string_view bytes) noexcept override;
@@ -54,6 +65,8 @@ class ClientConnection final : public SecureStream::Handler {
   void on_tls_failed(const std::string& error) noexcept override;
   void on_end(bool reset) noexcept override;
   void on_flushed() noexcept override;
+  void proxy_header(std::string_view bytes);
+  void proxy_header_failed(metrics::ProxyVersion version, metrics::ProxyResult result);
   void perform();
   void carry_out_upstream();
   void carry_out_client();
@@ -77,6 +90,9 @@ class ClientConnection final : public SecureStream::Handler {
   session::LinkFailure lost_ = session::LinkFailure::none;
   policy::IpAddress address_;
   std::uint16_t port_ = 0;
+  std::string via_;                      // the balancer that named the client
+  std::string header_bytes_;             // of its PROXY header so far
+  std::int64_t header_deadline_ms_ = 0;  // 0: none is awaited
   std::int64_t linger_until_ms_ = 0;
   std::int64_t handshake_started_ms_ = 0;
   std::shared_ptr<ClientConnection*> token_;  // for answers from other threads and timers

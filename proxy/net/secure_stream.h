@@ -42,6 +42,8 @@ class SecureStream final : public TcpStream::Handler {
   // Dropped while a handshake is under way: nothing goes out in the clear then.
   void write(const session::Output& bytes);
   void close_notify();
+  // Bytes that were read before anybody knew whose they are.
+  void receive(std::string_view bytes) { on_bytes(bytes); }
 
  private:
   void on_connected(int status) noexcept override { handler_.on_connected(status); }

@@ -19,6 +19,7 @@ constexpr std::string_view too_many_text =
 constexpr std::string_view too_fast_text =
     "421 4.7.0 Too many connections per minute from your network, try again later\r\n";
 constexpr std::string_view full_text = "421 4.3.2 Too many connections, try again later\r\n";
+constexpr std::string_view not_a_balancer_text = "421 4.7.0 Your network may not connect here directly\r\n";
 constexpr std::string_view drain_text = "421 4.3.2 Service is closing, try again later\r\n";
 
 template <typename T>
@@ -71,7 +72,8 @@ std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const 
   const Snapshot& s = *snapshot;
   auto generation = std::make_shared<Generation>(
       Generation{snapshot,
-                 {*s.config, *s.chain, *s.lasting.journal, shard_, s.rule_labels, content_, staged_, framed_},
+                 {*s.config, *s.chain, *s.lasting.journal, shard_, s.rule_labels, content_, staged_, framed_,
+                  [] { return static_cast<std::int64_t>(uv_hrtime()); }},
                  {},
                  0});
   for (std::size_t i = 0; i < s.config->upstreams.size(); ++i) {
@@ -210,18 +212,33 @@ void Worker::on_connection(Listening& listening) {
   connection.index = connections_.size() - 1;
   ++generation_->sessions;
   session_count_.store(connections_.size(), std::memory_order_relaxed);
-  if (!connection.accept(reinterpret_cast<uv_stream_t*>(&listening.tcp)))
-    return connection.turn_away({});  // NOLINT
-  const Snapshot& snapshot = *generation_->snapshot;
-  const std::uint16_t label = snapshot.listeners[listener].label;
-  const auto refuse = [&](metrics::ConnectionReject reason, std::string_view text) {
-    shard_.add<metrics::Metric::connections_rejected>(label, reason);
-    connection.turn_away(text);
-  };
-  if (draining_) return refuse(metrics::ConnectionReject::draining, drain_text);
-  if (per_listener_[connection.listener_name()] >= snapshot.config->listeners[listener].limits.connections) {
-    return refuse(metrics::ConnectionReject::listener_limit, full_text);
+  if (!connection.accept(reinterpret_cast<uv_stream_t*>(&listening.tcp))) {  // NOLINT: libuv's inheritance
+    return connection.turn_away({});
   }
+  const Snapshot& snapshot = *generation_->snapshot;
+  const config::Listener& settings = snapshot.config->listeners[listener];
+  if (draining_) return refuse(connection, metrics::ConnectionReject::draining, drain_text);
+  if (per_listener_[connection.listener_name()] >= settings.limits.connections) {
+    return refuse(connection, metrics::ConnectionReject::listener_limit, full_text);
+  }
+  ++per_listener_[connection.listener_name()];
+  connection.holds_place = true;
+  if (!settings.proxy_protocol) return admit(connection);
+  if (!snapshot.chain->permissions(connection.address()).may_send_proxy_header) {
+    shard_.add<metrics::Metric::proxy_headers>(metrics::ProxyVersion::none, metrics::ProxyResult::untrusted);
+    proxy_trouble(snapshot.listeners[listener], connection.address(), metrics::ProxyResult::untrusted);
+    return refuse(connection, metrics::ConnectionReject::proxy_header, not_a_balancer_text);
+  }
+  connection.await_proxy_header();
+}
+
+void Worker::refuse(ClientConnection& connection, metrics::ConnectionReject reason, std::string_view text) {
+  shard_.add<metrics::Metric::connections_rejected>(connection.listener_label(), reason);
+  connection.turn_away(text);
+}
+
+void Worker::admit(ClientConnection& connection) {
+  const Snapshot& snapshot = *connection.generation()->snapshot;
   const policy::ConnectionRule& rule = snapshot.config->policy.connections;
   const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   if (rule.mode != policy::Mode::off &&
@@ -234,13 +251,13 @@ void Worker::on_connection(Listening& listening) {
           metrics::Action::defer, rule.mode);
       const bool many = answer == policy::ConnectionAnswer::too_many;
       if (rule.mode == policy::Mode::enforce) {
-        return refuse(many ? metrics::ConnectionReject::too_many : metrics::ConnectionReject::too_fast,
+        return refuse(connection,
+                      many ? metrics::ConnectionReject::too_many : metrics::ConnectionReject::too_fast,
                       many ? too_many_text : too_fast_text);
       }
     }
     connection.owes_close = true;
   }
-  ++per_listener_[connection.listener_name()];
   connection.start(next_id());
   settle();
 }
@@ -249,7 +266,7 @@ void Worker::bury(ClientConnection& connection) {
   const std::size_t index = connection.index;
   Generation& generation = *connection.generation();
   --generation.sessions;
-  if (connection.counted()) --per_listener_[connection.listener_name()];
+  if (connection.holds_place) --per_listener_[connection.listener_name()];
   if (connection.owes_close) {
     generation.snapshot->lasting.connections->close(generation.snapshot->config->policy.connections,
                                                     connection.address());
@@ -329,9 +346,13 @@ void Worker::sweep() {
   }
   sweep_due_ms_ = now + static_cast<std::int64_t>(sweep_ms);
   // From the end: one that ends moves the last into its place, which was looked at already.
+  Buffered held;
   for (std::size_t i = connections_.size(); i-- > 0;) {
-    if (i < connections_.size()) connections_[i]->sweep(now);
+    if (i >= connections_.size()) continue;
+    connections_[i]->add_buffered(held);
+    connections_[i]->sweep(now);
   }
+  tell_buffered(held);
   for (const auto& pool : generation_->pools) pool->sweep();
   for (const auto& generation : retired_) {
     for (const auto& pool : generation->pools) {
@@ -346,6 +367,17 @@ void Worker::sweep() {
   });
 }
 
+void Worker::tell_buffered(const Buffered& held) {
+  const auto tell = [&](metrics::BufferKind kind, std::size_t before, std::size_t after) {
+    if (after > before) shard_.up<metrics::Metric::buffer_bytes>(kind, after - before);
+    if (after < before) shard_.down<metrics::Metric::buffer_bytes>(kind, before - after);
+  };
+  tell(metrics::BufferKind::client_output, told_.client_output, held.client_output);
+  tell(metrics::BufferKind::upstream_output, told_.upstream_output, held.upstream_output);
+  tell(metrics::BufferKind::session, told_.session, held.session);
+  told_ = held;
+}
+
 void Worker::upstream_trouble(const session::ListenerFacts& listener, const std::string& session,
                               session::LinkFailure failure, const std::string& text) {
   generation_->snapshot->lasting.journal->write(
@@ -357,6 +389,19 @@ void Worker::upstream_trouble(const session::ListenerFacts& listener, const std:
                             {"failure", std::string(session::name_of(failure))},
                             {"detail", text}},
                            "the upstream could not take the transaction"});
+}
+
+void Worker::proxy_trouble(const session::ListenerFacts& listener, const policy::IpAddress& peer,
+                           metrics::ProxyResult result) {
+  generation_->snapshot->lasting.journal->write(metrics::EventRecord{
+      std::chrono::system_clock::now(),
+      metrics::EventRecord::Level::warning,
+      "proxy_header_refused",
+      {},
+      {{"listener", listener.settings.name},
+       {"client", policy::to_string(peer)},
+       {"reason", std::string(metrics::proxy_result_values[static_cast<std::size_t>(result)])}},
+      "a connection without an acceptable PROXY header"});
 }
 
 void Worker::tls_trouble(const session::ListenerFacts& listener, const std::string& session,

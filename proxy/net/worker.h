@@ -61,10 +61,14 @@ class Worker final : public PoolHost {
   metrics::Shard& shard() { return shard_; }
   std::int64_t mono_ms() const override { return static_cast<std::int64_t>(uv_now(&loop_)); }
   void bury(ClientConnection& connection);
+  // Where its client is known: limits by network, then the session.
+  void admit(ClientConnection& connection);
   void call_after(std::uint32_t delay_ms, std::function<void()> task);
   void settle();  // grants and denials that came up during the event
   void upstream_trouble(const session::ListenerFacts& listener, const std::string& session,
                         session::LinkFailure failure, const std::string& text);
+  void proxy_trouble(const session::ListenerFacts& listener, const policy::IpAddress& peer,
+                     metrics::ProxyResult result);
   void tls_trouble(const session::ListenerFacts& listener, const std::string& session,
                    const policy::IpAddress& client, const std::string& text);
 
@@ -73,7 +77,9 @@ class Worker final : public PoolHost {
   void thread();
   void listen(const BoundSocket& socket);
   void on_connection(Listening& listening);
+  void refuse(ClientConnection& connection, metrics::ConnectionReject reason, std::string_view text);
   void sweep();
+  void tell_buffered(const Buffered& held);
   void bury_all();
   std::shared_ptr<Generation> make_generation(const std::shared_ptr<const Snapshot>& snapshot);
   std::string next_id();
@@ -110,6 +116,7 @@ class Worker final : public PoolHost {
   std::vector<Delivery> deliveries_;
   std::map<std::string, std::size_t> per_listener_;  // by name: a reload renumbers them
   std::atomic<std::size_t> session_count_{0};
+  Buffered told_;  // what the metrics say
   std::int64_t sweep_due_ms_ = 0;
   std::uint64_t sequence_ = 0;
   bool draining_ = false;

@@ -33,6 +33,8 @@ struct Environment {
   smtp::Slices& content;
   smtp::Slices& staged;
   smtp::Slices& framed;
+  // A clock that only goes forward, to time evaluations with; none: they are not timed.
+  std::int64_t (*nanoseconds)() = nullptr;
 };
 
 // The listener a client came in by.

@@ -20,15 +20,19 @@ std::int64_t seconds_ms(std::uint32_t seconds) { return std::int64_t{seconds} * 
 
 Session::Session(const Environment& environment, const ListenerFacts& listener,
                  const policy::IpAddress& client, std::uint16_t client_port, std::string id,
-                 const UpstreamOffer& offer, Now now)
+                 const UpstreamOffer& offer, Now now, std::string via)
     : env_(environment),
       listener_(listener),
       client_(client),
       client_port_(client_port),
       id_(std::move(id)),
+      via_(std::move(via)),
       offer_(offer),
-      started_ms_(now.mono_ms),
-      auth_without_tls_(environment.chain.permissions(client).may_auth_without_tls) {}
+      started_ms_(now.mono_ms) {
+  const policy::Network permissions = environment.chain.permissions(client);
+  auth_without_tls_ = permissions.may_auth_without_tls;
+  may_xclient_ = permissions.may_send_xclient && via_.empty();
+}
 
 Session::~Session() = default;
 

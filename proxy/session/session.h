@@ -35,7 +35,8 @@ struct ReplyTo {
 class Session {
  public:
   Session(const Environment& environment, const ListenerFacts& listener, const policy::IpAddress& client,
-          std::uint16_t client_port, std::string id, const UpstreamOffer& offer, Now now);
+          std::uint16_t client_port, std::string id, const UpstreamOffer& offer, Now now,
+          std::string via = {});
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -121,6 +122,7 @@ class Session {
   void starttls(std::string_view argument, Now now, Effects& fx);
   void rset(std::string_view argument, Now now, Effects& fx);
   void quit(std::string_view argument, Now now, Effects& fx);
+  void xclient(std::string_view argument, Now now, Effects& fx);
   smtp::Extensions offered() const;
   std::uint8_t mechanisms_now() const;
 
@@ -178,14 +180,25 @@ class Session {
   void end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects& fx);
   void note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule);
   void note_hits(const policy::Verdict& verdict);
+  // Evaluates the rules of a stage, timed.
+  template <typename Evaluate>
+  policy::Verdict judge(metrics::Stage stage, Evaluate evaluate) const {
+    if (env_.nanoseconds == nullptr) return evaluate();
+    const std::int64_t start = env_.nanoseconds();
+    policy::Verdict verdict = evaluate();
+    env_.shard.observe<metrics::Metric::policy_evaluation_duration>(
+        stage, static_cast<double>(env_.nanoseconds() - start) * 1e-9);
+    return verdict;
+  }
   void write_session(metrics::CloseReason reason, std::string_view detail, Now now);
   metrics::PeerRecord peer_record() const;
 
   const Environment& env_;
   const ListenerFacts& listener_;
-  const policy::IpAddress client_;
-  const std::uint16_t client_port_;
+  policy::IpAddress client_;
+  std::uint16_t client_port_;
   const std::string id_;
+  std::string via_;  // address of the trusted peer that named the client, or empty
   const UpstreamOffer offer_;
   std::int64_t started_ms_;
   std::int64_t deadline_ms_ = 0;
@@ -202,6 +215,7 @@ class Session {
   bool draining_ = false;
   bool upstream_full_ = false;
   bool auth_without_tls_ = false;  // the client's network may
+  bool may_xclient_ = false;       // the network of the peer that is really connected may
   bool tls_used_ = false;
   bool secret_seen_ = false;  // the bytes at hand had AUTH data
   bool error_told_ = false;   // the OAuth error challenge was sent

@@ -1,8 +1,10 @@
 // The verb table (RFC 5321 4.1.4 is good to read beside it) and the short verbs.
 #include <array>
 
+#include "policy/identity.h"
 #include "proxy/session/session.h"
 #include "smtp/limits.h"
+#include "smtp/xclient.h"
 
 namespace portcullis::session {
 
@@ -33,7 +35,7 @@ constexpr std::array<Row, smtp::verb_count> table = {{
     {Greeted::any, Inside::any, true},         // EXPN
     {Greeted::any, Inside::any, true},         // HELP
     {Greeted::any, Inside::any, false},        // QUIT
-    {Greeted::any, Inside::any, true},         // XCLIENT
+    {Greeted::any, Inside::outside, true},     // XCLIENT
     {Greeted::any, Inside::any, true},         // XFORWARD
     {Greeted::any, Inside::any, true},         // HTTP
     {Greeted::any, Inside::any, true},         // unknown
@@ -101,6 +103,8 @@ void Session::command(std::string_view line, Now now, Effects& fx) {
         refuse(verb, 502, "5.5.1", "EXPN is not offered", fx);
         break;
       case smtp::Verb::xclient:
+        xclient(parsed.argument, now, fx);
+        break;
       case smtp::Verb::xforward:
         refuse(verb, 550, "5.7.0", "Not authorized", fx);
         break;
@@ -146,6 +150,9 @@ smtp::Extensions Session::offered() const {
   offer.starttls =
       listener_.starttls_available && listener_.settings.tls == config::ListenerTls::starttls && !tls_;
   offer.auth = mechanisms_now();
+  if (may_xclient_) {
+    offer.xclient = smtp::x_name | smtp::x_addr | smtp::x_port | smtp::x_proto | smtp::x_helo | smtp::x_login;
+  }
   return offer;
 }
 
@@ -190,6 +197,37 @@ void Session::rset(std::string_view argument, Now now, Effects& fx) {
     end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
   }
   say(smtp::Verb::rset, 250, "2.0.0", "Ok", fx);
+}
+
+// A trusted proxy says for whom it speaks (Postfix XCLIENT_README). As there, the session begins anew:
+// for policies, rates and the journal the client is whom it named, logged in as LOGIN if that was told.
+void Session::xclient(std::string_view argument, Now, Effects& fx) {
+  const smtp::Verb verb = smtp::Verb::xclient;
+  if (!may_xclient_) {
+    violation(metrics::Violation::bad_sequence);
+    return refuse(verb, 550, "5.7.0", "Not authorized", fx);
+  }
+  const auto told = smtp::parse_xclient(argument);
+  if (!told) return refuse(verb, 501, "5.5.4", told.error(), fx);
+  std::optional<policy::IpAddress> address = client_;
+  if (!told->addr.empty()) address = policy::parse_ip(told->addr);
+  if (!address) return refuse(verb, 501, "5.5.4", "ADDR is no address", fx);
+  const std::optional<std::string> login = policy::canonical_login(told->login);
+  if (!told->login.empty() && !login) return refuse(verb, 501, "5.5.4", "LOGIN is no login", fx);
+  account_.reset();
+  mechanism_.clear();
+  if (!told->login.empty()) {
+    account_ = std::make_unique<policy::Account>();
+    account_->login = *login;
+    account_->backend = "xclient";
+  }
+  if (via_.empty()) via_ = policy::to_string(client_);
+  client_ = *address;
+  client_port_ = told->port.value_or(0);
+  auth_without_tls_ = env_.chain.permissions(client_).may_auth_without_tls;
+  helo_.clear();
+  extended_ = false;
+  answer(verb, {220, {}, env_.config.hostname + " ESMTP"}, fx);
 }
 
 void Session::quit(std::string_view, Now now, Effects& fx) {

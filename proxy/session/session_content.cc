@@ -184,11 +184,10 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
     // Too large already, whatever is still to come: the upstream need not see the rest.
     c.size_judged = true;
     policy::ChargeList none;
-    if (!passed(
-            env_.chain.message(client_facts(), transaction_facts(), {c.octets, {}}, wall_seconds(now), none),
-            fx)) {
-      return;
-    }
+    const policy::Verdict verdict = judge(metrics::Stage::message, [&] {
+      return env_.chain.message(client_facts(), transaction_facts(), {c.octets, {}}, wall_seconds(now), none);
+    });
+    if (!passed(verdict, fx)) return;
   }
   const bool at_end = c.bdat ? (c.chunk_last && c.chunk_left == 0) : c.reader.done();
   // The last piece waits for the last verdict.
@@ -238,7 +237,10 @@ void Session::header_complete(Now now, Effects& fx) {
   if (c.facts.received_fields > env_.config.received_fields_max) {
     return refuse_message(refusal(554, "5.4.6", "Too many Received fields: the message is looping"), {}, fx);
   }
-  if (!passed(env_.chain.header(client_facts(), transaction_facts(), c.facts, wall_seconds(now)), fx)) return;
+  const policy::Verdict verdict = judge(metrics::Stage::header, [&] {
+    return env_.chain.header(client_facts(), transaction_facts(), c.facts, wall_seconds(now));
+  });
+  if (!passed(verdict, fx)) return;
   c.mime.begin(c.facts.content_type, c.facts.content_disposition, c.facts.content_transfer_encoding);
   begin_message(now, fx);
 }
@@ -253,9 +255,11 @@ void Session::content_complete(Now now, Effects& fx) {
   if (!t.refusal && !c.header_done) header_complete(now, fx);
   if (!t.refusal) {
     c.mime_facts = c.mime.finish();
-    passed(env_.chain.message(client_facts(), transaction_facts(), {c.octets, c.mime_facts},
-                              wall_seconds(now), t.charges),
-           fx);
+    const policy::Verdict verdict = judge(metrics::Stage::message, [&] {
+      return env_.chain.message(client_facts(), transaction_facts(), {c.octets, c.mime_facts},
+                                wall_seconds(now), t.charges);
+    });
+    passed(verdict, fx);
   }
   if (t.refusal) {
     const smtp::Reply reply = *t.refusal;

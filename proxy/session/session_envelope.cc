@@ -62,7 +62,9 @@ void Session::mail(std::string_view argument, Now now, Effects& fx) {
   transaction_->started_ms = now.mono_ms;
   transaction_->reverse_path = std::move(parsed->path);
   transaction_->mail = std::move(*parameters);
-  const policy::Verdict verdict = env_.chain.mail(client_facts(), transaction_facts(), wall_seconds(now));
+  const policy::Verdict verdict = judge(metrics::Stage::mail, [&] {
+    return env_.chain.mail(client_facts(), transaction_facts(), wall_seconds(now));
+  });
   note_hits(verdict);
   if (verdict.action != policy::Action::accept) {
     transaction_->rule = env_.chain.rule_names()[verdict.rule];
@@ -94,8 +96,9 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   if (t.recipients.size() >= listener_.settings.limits.recipients) {
     return refuse_recipient(recipient, refusal(452, "4.5.3", "Too many recipients for one message"), {}, fx);
   }
-  const policy::Verdict verdict =
-      env_.chain.rcpt(client_facts(), transaction_facts(), parsed->path, wall_seconds(now), t.charges);
+  const policy::Verdict verdict = judge(metrics::Stage::rcpt, [&] {
+    return env_.chain.rcpt(client_facts(), transaction_facts(), parsed->path, wall_seconds(now), t.charges);
+  });
   note_hits(verdict);
   if (verdict.action != policy::Action::accept) {
     const std::string& rule = env_.chain.rule_names()[verdict.rule];

@@ -32,6 +32,7 @@ metrics::PeerRecord Session::peer_record() const {
   metrics::PeerRecord peer;
   peer.client = policy::to_string(client_);
   peer.client_port = client_port_;
+  peer.via = via_;
   peer.listener = listener_.settings.name;
   peer.helo = helo_;
   if (tls_) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "smtp/params.h"
+#include "smtp/xclient.h"
 
 namespace {
 
@@ -52,6 +53,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_refusal(rcpt.error());
   }
   has_smtputf8_parameter(text);
+  const auto xclient = parse_xclient(text);
+  if (xclient) {
+    for (const std::string* value : {&xclient->name, &xclient->addr, &xclient->helo, &xclient->login}) {
+      for (const char c : *value) require(static_cast<unsigned char>(c) >= ' ' && c != '\x7f');
+    }
+  }
   const auto bdat = parse_bdat_argument(text);
   if (bdat) require(text.size() <= 25);
   require(decode_xtext(encode_xtext(text)) == text);

@@ -62,11 +62,11 @@ TEST(Layout, NoTwoSeriesShareACell) {
 TEST(Shard, GaugesGoUpAndDownAcrossShards) {
   Layout layout(some_values());
   Shard one(layout), two(layout);
-  one.up<Metric::buffer_bytes>(BufferKind::header, 100);
-  two.down<Metric::buffer_bytes>(BufferKind::header, 40);
+  one.up<Metric::buffer_bytes>(BufferKind::session, 100);
+  two.down<Metric::buffer_bytes>(BufferKind::session, 40);
   one.up<Metric::connections_active>(0);
   one.down<Metric::connections_active>(0);
-  const std::size_t at = cell<Metric::buffer_bytes>(layout, BufferKind::header);
+  const std::size_t at = cell<Metric::buffer_bytes>(layout, BufferKind::session);
   EXPECT_EQ(static_cast<std::int64_t>(one.read(at) + two.read(at)), 60);
   EXPECT_EQ(one.read(cell<Metric::connections_active>(layout, 0)), 0u);
 }
