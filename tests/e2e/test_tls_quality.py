@@ -41,7 +41,7 @@ def findings(gateway, authority, module_directory):
     found = {}
     try:
         for name, (file, scan) in scans.items():
-            said, _ = scan.communicate(timeout=200)
+            said, _ = scan.communicate(timeout=280)
             assert file.exists(), said
             found[name] = json.loads(file.read_text())
     finally:
