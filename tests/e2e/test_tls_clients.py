@@ -1,5 +1,5 @@
-"""Clients with TLS of another make than OpenSSL and GnuTLS: Node.js, which comes back with the session that it was
-given, and NSS, which is what Thunderbird has."""
+"""Clients with TLS of their own make: Node.js and GnuTLS, which come back with the session that they were given, and
+NSS, which is what Thunderbird has."""
 
 import json
 import pathlib
@@ -28,7 +28,7 @@ def gateway(module_parts, module_directory, program, pair, sink):
     return module_parts.use(Gateway(program, module_directory, settings(module_directory, pair, sink.port)))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def sent(gateway, sink):
     """Each test sends two messages, by TLS of the version it says."""
     sink.maildir.clear()
@@ -42,7 +42,7 @@ def versions(gateway):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", MODES)
-def test_node(gateway, authority, mode, version):
+def test_node(gateway, authority, sent, mode, version):
     done = run("node", f"--tls-max-v{version}", PARTS / "mail_client.mjs", ADDRESS, gateway.port(MODES[mode]), mode,
                authority.certificate, ALICE, PASSWORD, ALICE, "bob@example.net")
     said = json.loads(done.stdout.splitlines()[-1])
@@ -53,10 +53,20 @@ def test_node(gateway, authority, mode, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", MODES)
-def test_nss(gateway, authority, mode, version):
+def test_nss(gateway, authority, sent, mode, version):
     scheme = "smtps" if mode == "implicit" else "smtp"
     done = run("/usr/bin/python3", PARTS / "nss_client.py", f"{scheme}://{ADDRESS}:{gateway.port(MODES[mode])}/client.test",
                authority.certificate, ALICE, PASSWORD, ALICE, "bob@example.net", version,
                stdin=clients.message(ALICE, "bob@example.net"))
     assert "NSS/" in done.stdout and done.stdout.count("250 2.0.0") >= 2, done.stdout
     assert versions(gateway) == {f"TLSv{version}"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_gnutls_resumes(gateway, authority, version):
+    priority = f"NORMAL:-VERS-ALL:+VERS-TLS{version}"
+    # It leaves at the end of its input, answered or not: keep that open for a moment.
+    done = run("sh", "-c", '{ echo QUIT; sleep 2; } | gnutls-cli --resume --crlf --priority "$4" --x509cafile "$1" '
+               '--verify-hostname mx.example.com --port "$2" "$3"', "sh", authority.certificate, gateway.port("submissions"),
+               ADDRESS, priority, check=False)
+    assert "This is a resumed session" in done.stdout and "221 2.0.0" in done.stdout, done.stdout
