@@ -89,7 +89,7 @@ prove_deb() {
       /usr/share/man/man8/portcullis.8* /usr/share/man/man5/portcullis.toml.5*; do test -s "$file"; done
     grep -x "ExecStart=/usr/sbin/portcullis serve --config /etc/portcullis/portcullis.toml" \
       /lib/systemd/system/portcullis.service
-    test "$(dpkg-query -W -f "\${Conffiles}" portcullis | wc -l)" = 1
+    test "$(dpkg-query -W -f "\${Conffiles}" portcullis | grep -c /)" = 1
     # It runs as its user and reads its configuration, which wants a certificate of the admin first.
     code=0
     setpriv --reuid=portcullis --regid=portcullis --clear-groups portcullis check || code=$?
