@@ -78,8 +78,10 @@ Row<T> row_of(std::string key, Field field, Type<V> type, std::string help) {
   const F& initial = std::invoke(field, fresh);
   Row<T> row;
   row.reference = {std::move(key), type.name, type.range, {}, std::move(help), false};
-  bool set = true;
-  if constexpr (is_optional<F>) set = initial.has_value();
+  const bool set = [&] {
+    if constexpr (is_optional<F>) return initial.has_value();
+    return true;
+  }();
   if (set) row.reference.initial = type.show(to_value<V>(initial));
   row.read = [field, read = std::move(type.read)](Reader& reader, const Value& value, const std::string& path,
                                                   T& out) {
@@ -195,8 +197,8 @@ Child<T> children_of(std::string key, Field field, const Table<U>& table, std::s
   Child<T> child;
   child.key = std::move(key);
   child.array = true;
-  child.read = [field, &table, fresh, maximum](Reader& reader, const Value& value, const std::string& path,
-                                               T& out) {
+  child.read = [field, &table, fresh = std::move(fresh), maximum](Reader& reader, const Value& value,
+                                                                  const std::string& path, T& out) {
     if (value.kind != Value::Kind::array) return reader.expected(value, path, "tables [[" + path + "]]");
     if (value.items.size() > maximum) {
       return reader.error(value.at, path, "more than " + std::to_string(maximum) + " tables");
