@@ -381,6 +381,10 @@ void Session::violation(metrics::Violation type) {
 void Session::arm(Deadline kind, Now now) {
   const config::ListenerLimits& limits = listener_.settings.limits;
   const config::Upstream& upstream = listener_.upstream;
+  // Content that waits for the 354 waits for the upstream, whoever sent the last octet.
+  if (kind == Deadline::content && transaction_ && transaction_->upstream == UpstreamState::await_354) {
+    kind = Deadline::upstream;
+  }
   deadline_kind_ = kind;
   std::int64_t span = 0;
   switch (kind) {
@@ -397,8 +401,9 @@ void Session::arm(Deadline kind, Now now) {
       span = auth_guard_ms;
       break;
     case Deadline::upstream:
-      span = seconds_ms(std::max(upstream.command_timeout_seconds,
-                                 upstream.waiting_seconds + upstream.connect_timeout_seconds));
+      span = transaction_ && transaction_->upstream == UpstreamState::acquiring
+                 ? seconds_ms(upstream.waiting_seconds) + seconds_ms(upstream.connect_timeout_seconds)
+                 : seconds_ms(upstream.command_timeout_seconds);
       break;
     case Deadline::upstream_stall:
       span = seconds_ms(upstream.data_timeout_seconds);

@@ -85,7 +85,7 @@ void Session::push_data(bool last, Effects& fx) {
 
 void Session::end_message(Now now, Effects& fx) {
   Transaction& t = *transaction_;
-  if (t.upstream != UpstreamState::streaming) return;  // the 354 is still to come
+  if (t.upstream != UpstreamState::streaming) return arm(Deadline::upstream, now);  // the 354 is still to come
   if (t.content->chunks_outstanding > 0) {
     // With no reply owed, what comes next can only be the answer to the whole message: were the last
     // chunk sent behind others, a reply too many to one of these would pass for it (law 1).

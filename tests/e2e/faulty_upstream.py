@@ -77,7 +77,8 @@ class FaultyUpstream:
         self.lock = threading.Lock()
         self._faults = {}
         self._open = set()
-        self.chance = None  # (random.Random, probability, faults): a fault now and then
+        self.chance = None  # step -> a fault or None: now and then, besides those that were asked for
+        self.remember = lambda content: content  # what is kept of a message in accepted and whole
         self._listener = socket.create_server((ADDRESS, port), backlog=256)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -94,9 +95,7 @@ class FaultyUpstream:
         with self.lock:
             if self._faults.get(step):
                 return self._faults[step].pop(0)
-            if self.chance and self.chance[0].random() < self.chance[1]:
-                return self.chance[0].choice(self.chance[2])
-        return None
+            return self.chance(step) if self.chance else None
 
     def talk(self, octets):
         """Says something on every open connection, unasked."""
@@ -204,17 +203,17 @@ class _Conversation:
     def data(self, _):
         if not self.step("DATA", b"354 go\r\n"):
             return False
-        content = b""
+        lines = []
         while (line := self.lines.readline()) != b".\r\n":
             if not line.endswith(b"\r\n"):
                 return False
-            if not content and re.match(rb"(RSET|QUIT|MAIL FROM)", line):
+            if not lines and re.match(rb"(RSET|QUIT|MAIL FROM)", line):
                 self.send(b"250 2.0.0 ok\r\n")  # DATA was refused, and this is a command
                 return True
-            content += line[1:] if line.startswith(b".") else line
-            if content.count(b"\r\n") == 3 and not self.step("BODY", b""):
+            lines.append(line[1:] if line.startswith(b".") else line)
+            if len(lines) == 3 and not self.step("BODY", b""):
                 return False
-        return self.message(content)
+        return self.message(b"".join(lines))
 
     def bdat(self, command):
         words = command.split()
@@ -226,12 +225,13 @@ class _Conversation:
 
     def message(self, content):
         self.transaction_over = True
+        kept = self.owner.remember(content)
         with self.owner.lock:
-            self.owner.whole.append(content)
+            self.owner.whole.append(kept)
 
         def accepted():
             with self.owner.lock:
-                self.owner.accepted.append(content)
+                self.owner.accepted.append(kept)
         return self.step("DOT", b"250 2.0.0 Ok: queued as F%d\r\n" % len(self.owner.whole), accepted)
 
 

@@ -1,13 +1,17 @@
-"""`./dev soak [minutes]`: mixed traffic through a gateway whose upstream fails now and then, with reloads;
-watches memory and descriptors, and reconciles at the end: acknowledged = delivered, byte for byte.
+"""`./dev soak [minutes]`: mixed traffic through a gateway whose upstreams fail now and then, with reloads and
+drains; watches memory and descriptors, and reconciles at the end: acknowledged = delivered, byte for byte.
 
-    PORTCULLIS_BIN=... soak.py --minutes 30 [--clients 8] [--seed 1]"""
+    PORTCULLIS_BIN=... soak.py --minutes 30 [--clients 8] [--idle 200] [--seed 1]"""
 
 import argparse
+import hashlib
 import os
 import pathlib
 import random
 import shutil
+import smtplib
+import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -17,11 +21,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from faulty_upstream import FaultyUpstream, before, close, reset, say, silence, slow, without_received  # noqa: E402
 from parts.certificates import Authority  # noqa: E402
-from parts.gateway import Gateway, settings  # noqa: E402
+from parts.gateway import ALICE, PASSWORD, Gateway, settings  # noqa: E402
+from parts.loopback import ADDRESS  # noqa: E402
 from wire import Wire  # noqa: E402
 
+CHANCE = 0.01  # of a fault at each step of each transaction
 FAULTS = [close, reset, silence, slow(0.2), before(b"250 2.0.0 stale\r\n"), say(b"450 4.2.1 later\r\n"),
           say(b"550 5.1.1 never\r\n"), say(b"421 4.3.2 closing\r\n"), say(b"150 ?\r\n"), say(b"\0garbage\r\n")]
+# Who says 550 in the middle of the content and takes it then all the same can not be reconciled.
+FAULTS_IN_CONTENT = [close, reset, slow(0.2)]
+UNTIL_DRAINED = (1 / 6, 2 / 6)  # of the time; what is left is one long run
+
+
+def digest(octets):
+    return hashlib.sha256(octets).digest()
 
 
 class Sender(threading.Thread):
@@ -31,71 +44,146 @@ class Sender(threading.Thread):
         super().__init__(daemon=True)
         self.port, self.number, self.random, self.until = port, number, random.Random(seed * 1000 + number), until
         self.sent, self.acknowledged, self.refused, self.sessions, self.broken = 0, [], [], 0, []
+        self.step, self.waited_in_vain = "", 0
 
     def run(self):
         while time.monotonic() < self.until:
             try:
                 self.session()
-            except (OSError, AssertionError) as error:
-                self.broken.append(repr(error)[:300])
+            except (OSError, AssertionError, smtplib.SMTPException) as error:
+                # A client that waits in vain is the gateway's fault whatever the upstream does.
+                self.waited_in_vain += isinstance(error, TimeoutError)
+                self.broken.append(f"{self.step}: {error!r}"[:200])
                 time.sleep(0.2)
+
+    def content(self, sender):
+        self.sent += 1
+        name = b"%d-%d" % (self.number, self.sent)
+        lines = self.random.choice([1, 3, 100, 1000])
+        body = b"From: %s\r\nSubject: s%s\r\n\r\n" % (sender, name) + b".dots and more than that: \xc3\xa9\r\n" * lines
+        return name, body
+
+    def told(self, name, code, body):
+        (self.acknowledged if code == 250 else self.refused).append((name, code, digest(body)))
+
+
+class PlainSender(Sender):
+    """To the MX, in the clear, sometimes in pieces, sometimes gone without a word."""
 
     def session(self):
         self.sessions += 1
+        self.step = "greeting"
         with Wire(self.port) as client:
             for _ in range(self.random.randint(1, 5)):
                 if self.random.random() < 0.05:
-                    return  # gone without a word
+                    return
                 self.message(client)
+            self.step = "QUIT"
             assert client.ask(b"QUIT")[0] == 221
 
     def message(self, client):
-        self.sent += 1
-        name = b"%d-%d" % (self.number, self.sent)
-        lines = self.random.choice([1, 3, 100, 3000])
-        body = b"From: out@else.test\r\nSubject: s%s\r\n\r\n" % name + b".dots and more than that: \xc3\xa9\r\n" * lines
-        assert client.ask(b"MAIL FROM:<out@else.test> BODY=8BITMIME")[0] == 250
+        name, body = self.content(b"out@else.test")
+        self.step = "MAIL"
+        code = client.ask(b"MAIL FROM:<out@else.test> BODY=8BITMIME")[0]
+        assert code == 250, f"MAIL: {code}"
+        self.step = "RCPT"
         code = client.ask(b"RCPT TO:<bob@example.com>")[0]
-        assert code is not None
+        assert code is not None, "RCPT: closed"
         if code != 250:
-            assert client.ask(b"RSET")[0] == 250
+            code = client.ask(b"RSET")[0]
+            assert code == 250, f"RSET: {code}"
             return
+        self.step = "content"
         if self.random.random() < 0.4:
             client.send(b"BDAT %d LAST\r\n" % len(body) + body, self.random.choice([None, 1000]))
         else:
             code = client.ask(b"DATA")[0]
             if code != 354:
+                code = client.ask(b"RSET")[0]
+                assert code == 250, f"RSET: {code}"
                 return
             if self.random.random() < 0.03:
                 client.send(body[:len(body) // 2])
-                raise ConnectionAbortedError
+                raise ConnectionAbortedError("gone in the middle of a message, on purpose")
             client.send(body.replace(b"\r\n.", b"\r\n..") + b".\r\n", self.random.choice([None, None, 700]))
-        code = client.reply()[0]
-        (self.acknowledged if code == 250 else self.refused).append((name, code, body))
+        self.step = "reply to the message"
+        self.told(name, client.reply()[0], body)
+
+
+class UserSender(Sender):
+    """A user's mail client: TLS and a login, one message a session, as often as the rate allows."""
+
+    def session(self):
+        self.sessions += 1
+        with smtplib.SMTP_SSL(ADDRESS, self.port, timeout=20, context=ssl._create_unverified_context()) as client:
+            client.ehlo("client.test")
+            client.login(ALICE, PASSWORD)
+            name, body = self.content(ALICE.encode())
+            if client.mail(ALICE, ["BODY=8BITMIME"])[0] == 250 and client.rcpt("bob@example.com")[0] == 250:
+                self.told(name, client.data(body)[0], body)
+
+
+class Idlers(threading.Thread):
+    """Sessions that only hold their place."""
+
+    def __init__(self, port, count, until):
+        super().__init__(daemon=True)
+        self.port, self.count, self.until = port, count, until
+
+    def run(self):
+        held = []
+        while time.monotonic() < self.until:
+            try:
+                while len(held) < self.count:
+                    held.append(socket.create_connection((ADDRESS, self.port), timeout=5))
+            except OSError:
+                pass
+            time.sleep(5)
+            for client in held[:10]:  # some go, others come
+                client.close()
+            held = held[10:]
 
 
 def memory(pid):
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def soak(program, directory, minutes, clients, seed):
-    upstream = FaultyUpstream((b"PIPELINING", b"8BITMIME", b"CHUNKING"))
-    plain = FaultyUpstream((b"PIPELINING", b"8BITMIME"))
-    for each in (upstream, plain):
-        each.chance = (random.Random(seed), 0.01, FAULTS)
-    tree = settings(directory, Authority(directory / "ca").server("mx.example.com"), upstream.port)
+def faulty(capabilities, seed):
+    upstream = FaultyUpstream(capabilities)
+    chance = random.Random(seed)
+
+    def fault(step):
+        if chance.random() >= CHANCE:
+            return None
+        return chance.choice(FAULTS_IN_CONTENT if step == "BODY" else FAULTS)
+    upstream.chance = fault
+    upstream.remember = lambda content: digest(without_received(content))
+    return upstream
+
+
+def soak(program, directory, given):
+    upstreams = (faulty((b"PIPELINING", b"8BITMIME"), given.seed), faulty((b"8BITMIME",), given.seed + 1))
+    tree = settings(directory, Authority(directory / "ca").server("mx.example.com"), upstreams[0].port)
     tree["limits"] = {"connections": {"new_per_minute_per_network": 1000000, "concurrent_per_network": 0}}
-    tree["upstream"][0] |= {"servers": [*tree["upstream"][0]["servers"], f"{tree['upstream'][0]['servers'][0].rpartition(':')[0]}:{plain.port}"],
+    tree["workers"] = 2
+    tree["upstream"][0] |= {"servers": [f"{ADDRESS}:{upstream.port}" for upstream in upstreams],
                             "command_timeout": "2s", "end_of_data_timeout": "2s", "connect_timeout": "2s"}
     gateway = Gateway(program, directory, tree)
-    until = time.monotonic() + minutes * 60
-    senders = [Sender(gateway.port("mx"), n, seed, until) for n in range(clients)]
-    for sender in senders:
-        sender.start()
+    start = time.monotonic()
+    until = start + given.minutes * 60
+    senders = [PlainSender(gateway.port("mx"), n, given.seed, until) for n in range(given.clients)]
+    senders += [UserSender(gateway.port("submissions"), 1000 + n, given.seed, until) for n in range(2)]
+    for thread in (*senders, Idlers(gateway.port("mx"), given.idle, until)):
+        thread.start()
+    drains = [start + share * given.minutes * 60 for share in UNTIL_DRAINED]
     watched, reloads, next_report = [], 0, 0.0
     while time.monotonic() < until:
         time.sleep(1)
         assert gateway.process.running(), gateway.process.errors()[-4000:]
+        if drains and time.monotonic() > drains[0]:
+            drains.pop(0)
+            gateway.stop()  # with everything under way; exit code 0, nothing from a sanitizer
+            gateway, watched = Gateway(program, directory, tree, users=()), []
         watched.append((memory(gateway.process.pid), len(os.listdir(f"/proc/{gateway.process.pid}/fd"))))
         if len(watched) % 10 == 0:
             gateway.reload()
@@ -106,47 +194,45 @@ def soak(program, directory, minutes, clients, seed):
     for sender in senders:
         sender.join(60)
     gateway.stop()
-    return report(senders, (upstream, plain), watched, reloads)
+    return report(senders, upstreams, watched, reloads, len(UNTIL_DRAINED) - len(drains))
 
 
-def report(senders, upstreams, watched, reloads):
-    accepted, twice, count = {}, 0, 0
-    for upstream in upstreams:
-        for content in upstream.whole:
-            count += 1
-            body = without_received(content)
-            twice += body in accepted
-            accepted[body] = True
+def report(senders, upstreams, watched, reloads, drains):
+    whole = [each for upstream in upstreams for each in upstream.whole]
+    delivered = {each for upstream in upstreams for each in upstream.accepted}
     acknowledged = [m for s in senders for m in s.acknowledged]
     refused = [m for s in senders for m in s.refused]
-    delivered = {without_received(m) for u in upstreams for m in u.accepted}
+    broken = [line for s in senders for line in s.broken]
+    twice = len(whole) - len(set(whole))
     lost = [name for name, _, body in acknowledged if body not in delivered]
     false_refusals = [name for name, code, body in refused if code is not None and code >= 500 and body in delivered]
-    broken = [line for s in senders for line in s.broken]
     quarter = max(1, len(watched) // 4)
     early = sum(m for m, _ in watched[quarter:2 * quarter]) / max(1, len(watched[quarter:2 * quarter]))
     late = sum(m for m, _ in watched[-quarter:]) / quarter
-    print(f"messages: {sum(s.sent for s in senders)} sent in {sum(s.sessions for s in senders)} sessions, "
-          f"{len(acknowledged)} acknowledged, {len(refused)} refused or unanswered, {count} whole at the upstreams\n"
-          f"lost: {len(lost)}; twice from one DATA: {twice}; refused for good yet delivered: {len(false_refusals)}; "
-          f"sessions that broke off: {len(broken)}\n"
-          f"memory: {early / 2**20:.1f} MiB in the second quarter, {late / 2**20:.1f} MiB in the last; "
-          f"descriptors: at most {max(f for _, f in watched)}; reloads: {reloads}")
-    for line in sorted(set(broken))[:5]:
-        print("  broke off:", line)
+    print(f"messages: {sum(s.sent for s in senders)} begun in {sum(s.sessions for s in senders)} sessions, "
+          f"{len(acknowledged)} acknowledged, {len(refused)} refused or unanswered, {len(whole)} whole at the upstreams\n"
+          f"acknowledged but lost: {len(lost)}; twice from one DATA: {twice}; refused for good yet delivered: "
+          f"{len(false_refusals)}; sessions that broke off: {len(broken)}\n"
+          f"memory since the last drain: {early / 2**20:.1f} MiB in the second quarter, {late / 2**20:.1f} MiB in the last; "
+          f"descriptors: at most {max(f for _, f in watched)}, {watched[-1][1]} in the end; reloads: {reloads}; drains: {drains}")
+    for line, count in sorted(((line, broken.count(line)) for line in set(broken)), key=lambda each: -each[1])[:8]:
+        print(f"  broke off {count} times: {line}")
+    vain = sum(s.waited_in_vain for s in senders)
+    print(f"clients that waited for a reply in vain: {vain}")
     grown = late > early * 1.25 + (8 << 20)
-    return not lost and not twice and not false_refusals and not grown and bool(acknowledged)
+    return not (lost or twice or false_refusals or vain or grown) and bool(acknowledged)
 
 
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--minutes", type=float, default=30)
     arguments.add_argument("--clients", type=int, default=8)
+    arguments.add_argument("--idle", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=1)
     given = arguments.parse_args()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="soak-"))
     try:
-        good = soak(os.environ["PORTCULLIS_BIN"], directory, given.minutes, given.clients, given.seed)
+        good = soak(os.environ["PORTCULLIS_BIN"], directory, given)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     print("soak:", "good" if good else "FAILED")

@@ -37,6 +37,7 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   upstream.name = "legacy";
   upstream.servers = {{"up.example.com", 25}};
   upstream.client_identity = setup.identity;
+  upstream.command_timeout_seconds = setup.upstream_command_seconds;
   upstream.chunking = true;  // where the dialog's server offers it
   config_.upstreams.push_back(upstream);
   config::Listener listener;

@@ -27,6 +27,7 @@ struct Setup {
       "250-up\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n";
   config::ClientIdentity identity = config::ClientIdentity::none;
   std::vector<std::string> local_domains = {"example.com"};
+  std::uint32_t upstream_command_seconds = 60;
   bool reuse = false;  // a connection given back clean serves the next transaction
 };
 

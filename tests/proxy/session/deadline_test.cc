@@ -1,0 +1,63 @@
+// Who is waited for, and how long: a client is never left waiting longer than the peer it waits for may take.
+#include <gtest/gtest.h>
+
+#include "tests/proxy/session/harness.h"
+
+namespace portcullis::session::testing {
+namespace {
+
+constexpr std::int64_t start_ms = 1000;  // the harness's clock stands still
+constexpr std::uint32_t upstream_seconds = 45;  // unlike all others
+const config::Upstream defaults;
+
+Setup setup() {
+  Setup setup;
+  setup.upstream_command_seconds = upstream_seconds;
+  return setup;
+}
+
+std::int64_t waits_seconds(Harness& harness) { return (harness.session().deadline_ms() - start_ms) / 1000; }
+
+TEST(Deadlines, ForAConnectionThenForEachReply) {
+  Harness harness(setup());
+  harness.hold_acquire = true;
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  EXPECT_EQ(waits_seconds(harness), defaults.waiting_seconds + defaults.connect_timeout_seconds);
+  harness.grant();
+  EXPECT_EQ(waits_seconds(harness), upstream_seconds);
+  harness.upstream("250 ok\r\n250 ok\r\n");
+  EXPECT_EQ(waits_seconds(harness), config::ListenerLimits().command_timeout_seconds);
+  harness.client("DATA\r\n");
+  EXPECT_EQ(waits_seconds(harness),
+            std::min<std::int64_t>(config::ListenerLimits().data_timeout_seconds, 60));
+}
+
+TEST(Deadlines, ContentThatWaitsForThe354WaitsForTheUpstream) {
+  for (const std::string content :
+       {"From: a@elsewhere.test\r\n\r\nthere is more\r\n", "From: a@elsewhere.test\r\n\r\nall\r\n.\r\n"}) {
+    Harness harness(setup());
+    harness.start();
+    harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+    harness.upstream("250 ok\r\n250 ok\r\n");
+    harness.client("DATA\r\n");
+    harness.client(content);
+    EXPECT_EQ(waits_seconds(harness), upstream_seconds) << content;
+    harness.timeout();
+    EXPECT_EQ(harness.aborted, 1U);
+  }
+}
+
+TEST(Deadlines, TheAnswerToAWholeMessageHasItsOwn) {
+  Harness harness(setup());
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.upstream("250 ok\r\n250 ok\r\n");
+  harness.client("DATA\r\n");
+  harness.client("From: a@elsewhere.test\r\n\r\nall\r\n.\r\n");
+  harness.upstream("354 go\r\n");
+  EXPECT_EQ(waits_seconds(harness), defaults.end_of_data_timeout_seconds);
+}
+
+}  // namespace
+}  // namespace portcullis::session::testing
