@@ -100,7 +100,7 @@ void Gateway::start_workers() {
   serving_ = true;
   for (std::size_t i = 0; i < sockets_.size(); ++i) {
     workers_.push_back(std::make_unique<Worker>(i, snapshot_));
-    workers_.back()->run(std::move(sockets_[i]));
+    workers_.back()->run(sockets_[i]);
   }
   sockets_.clear();
   event(metrics::EventRecord::Level::info, "started",
