@@ -162,6 +162,13 @@ void DataWriter::feed(std::string_view content, Slices& out) {
   }
 }
 
+void DataWriter::feed_cut_at_dots(std::string_view content, Slices& out) {
+  if (content.empty()) return;
+  if (line_start_ && content.front() == '.') out.push_back(held_dot);
+  out.push_back(content);
+  line_start_ = content.back() == '\n';
+}
+
 std::string_view DataWriter::finish() const { return line_start_ ? ".\r\n" : "\r\n.\r\n"; }
 
 }  // namespace portcullis::smtp

@@ -97,6 +97,9 @@ class DataWriter {
  public:
   // Appends to `out` views of `content` (which must outlive them).
   void feed(std::string_view content, Slices& out);
+  // The same for a view as a DataReader gave it, or the rest of one: it was cut at every dot that begins
+  // a line, so only its first octet can be one.
+  void feed_cut_at_dots(std::string_view content, Slices& out);
   // CRLF.CRLF, or .CRLF when the content ended with CRLF (or was empty).
   std::string_view finish() const;
 

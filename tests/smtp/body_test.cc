@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <optional>
 #include <ostream>
+#include <random>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "smtp/octet_scan.h"
 #include "tests/smtp/segments.h"
@@ -388,6 +392,34 @@ TEST(DataWriter, RoundTripsThroughTheReader) {
   }
 }
 
+// What a DataReader gives needs no search for dots: under any cut the same as with one.
+TEST(DataWriter, ViewsOfAReaderAreCutAtDots) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 3000; ++round) {
+    std::string wire;
+    constexpr std::array<std::string_view, 7> pieces = {"\r\n", "\r\n..", "\n", "\n.", ".", "abc", "\r\n.x"};
+    for (unsigned i = 0; i < 40; ++i) wire += pieces[random() % pieces.size()];
+    wire += "\r\n.\r\n";
+    DataReader reader(BareLf::normalize);
+    DataWriter searching, trusting;
+    std::string searched, trusted;
+    for (std::size_t at = 0; at < wire.size() && !reader.done();) {
+      const std::size_t size = std::min<std::size_t>(wire.size() - at, 1 + random() % 23);
+      const std::vector<char> exact(wire.begin() + static_cast<std::ptrdiff_t>(at),
+                                    wire.begin() + static_cast<std::ptrdiff_t>(at + size));
+      Slices content, framed;
+      at += reader.feed({exact.data(), exact.size()}, content);
+      for (const std::string_view view : content) searching.feed(view, framed);
+      for (const std::string_view view : framed) searched += view;
+      framed.clear();
+      for (const std::string_view view : content) trusting.feed_cut_at_dots(view, framed);
+      for (const std::string_view view : framed) trusted += view;
+    }
+    ASSERT_EQ(trusted, searched);
+    ASSERT_EQ(trusting.finish(), searching.finish());
+  }
+}
+
 // --- the inner loop -------------------------------------------------------------------------------------
 
 TEST(OctetScan, BothImplementationsAgree) {
@@ -407,6 +439,30 @@ TEST(OctetScan, BothImplementationsAgree) {
     EXPECT_EQ(fast.high(), plain.high);
     EXPECT_EQ(fast.any_nul(), plain.nul != 0);
     EXPECT_EQ(fast.any_high(), plain.high != 0);
+  }
+}
+
+// The bulk by AVX2, where there is one, and the rest without: the same answers as without it.
+TEST(OctetScan, WideBlocksChangeNothing) {
+  std::mt19937 random(12);
+  for (int round = 0; round < 5000; ++round) {
+    std::string text;
+    constexpr std::array<std::string_view, 4> pieces = {"\r\n", "a line of text", "x", "\xc3\xa9"};
+    while (text.size() < 300) text += pieces[random() % pieces.size()];
+    constexpr std::string_view odd("\r\n.\0", 4);
+    if (round % 3 != 0) text[random() % text.size()] = odd[random() % odd.size()];
+    const std::vector<char> exact(text.begin(), text.end());
+    const LinePosition before{random() % 2 == 0, random() % 2 == 0};
+    const auto answers = [&](bool wide) {
+      LinePosition position = before;
+      bool eight_bit = false;
+      const std::size_t with_dots = plain_run<true>(exact.data(), exact.size(), position, eight_bit, wide);
+      const auto first = std::tuple(with_dots, position.after_cr, position.line_start, eight_bit);
+      position = before;
+      const std::size_t without = plain_run<false>(exact.data(), exact.size(), position, eight_bit, wide);
+      return std::tuple(first, without, position.after_cr, position.line_start, eight_bit);
+    };
+    ASSERT_EQ(answers(wide_blocks), answers(false));
   }
 }
 
