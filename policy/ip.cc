@@ -52,8 +52,16 @@ std::optional<IpAddress> parse_ip(std::string_view text) {
 }
 
 std::string_view format_ip(const IpAddress& address, std::span<char, ip_text_octets> out) {
-  if (inet_ntop(address.v6 ? AF_INET6 : AF_INET, address.octets.data(), out.data(),
-                static_cast<socklen_t>(out.size())) == nullptr) {
+  if (!address.v6) {
+    // Several times a message: inet_ntop goes through printf.
+    char* end = out.data();
+    for (std::size_t i = 0; i < 4; ++i) {
+      if (i > 0) *end++ = '.';
+      end = std::to_chars(end, out.data() + out.size(), unsigned{address.octets[i]}).ptr;
+    }
+    return {out.data(), static_cast<std::size_t>(end - out.data())};
+  }
+  if (inet_ntop(AF_INET6, address.octets.data(), out.data(), static_cast<socklen_t>(out.size())) == nullptr) {
     return {};
   }
   return {out.data(), std::strlen(out.data())};

@@ -280,6 +280,7 @@ void ClientConnection::perform() {
     } else if (granted_ != nullptr) {
       upstream_ = std::exchange(granted_, nullptr);
       session_->upstream_ready(upstream_->link(), now(), effects);
+      effects.check_upstream_silent = false;  // the pool looked just now
     } else {
       break;
     }
@@ -326,7 +327,7 @@ void ClientConnection::carry_out_upstream() {
 
 void ClientConnection::carry_out_client() {
   session::Effects& effects = worker_.effects();
-  stream_.write(effects.client);
+  effects.close_client ? stream_.write_last(effects.client) : stream_.write(effects.client);
   if (effects.start_tls) start_tls();
   if (effects.wake_after_ms) wake_after(*effects.wake_after_ms);
   if (effects.authenticate) authenticate(std::move(*effects.authenticate));

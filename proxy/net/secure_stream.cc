@@ -50,7 +50,7 @@ void SecureStream::on_bytes(std::string_view bytes) noexcept {
   if (tls.status() == TlsStream::Status::failed) return handler_.on_end(true);
 }
 
-void SecureStream::write(const session::Output& bytes) {
+void SecureStream::write(const session::Output& bytes, bool last) {
   if (bytes.empty()) return;
   if (!tls_) return tcp_.write(bytes);
   if (tls_->status() != TlsStream::Status::ok) return;
@@ -58,9 +58,15 @@ void SecureStream::write(const session::Output& bytes) {
   if (bytes.segments() == 1) {
     // SSL_write cuts into records itself.
     tls_->write(bytes.segment(0), context_.cipher_out);
-    return flush_cipher();
+  } else {
+    write_gathered(bytes);
   }
-  // Small pieces become one record: a record each would cost more than the copy.
+  if (last) tls_->shutdown(context_.cipher_out);
+  flush_cipher();
+}
+
+// Small pieces become one record: a record each would cost more than the copy.
+void SecureStream::write_gathered(const session::Output& bytes) {
   std::array<char, record_octets> record;
   std::size_t filled = 0;
   for (std::size_t i = 0; i < bytes.segments(); ++i) {
@@ -75,7 +81,6 @@ void SecureStream::write(const session::Output& bytes) {
     }
   }
   tls_->write({record.data(), filled}, context_.cipher_out);
-  flush_cipher();
 }
 
 void SecureStream::close_notify() {

@@ -40,7 +40,9 @@ class SecureStream final : public TcpStream::Handler {
   metrics::TlsFailure tls_failure() const { return tls_ ? tls_->failure() : metrics::TlsFailure::other; }
   SSL* ssl() const { return tls_ ? tls_->ssl() : nullptr; }
   // Dropped while a handshake is under way: nothing goes out in the clear then.
-  void write(const session::Output& bytes);
+  void write(const session::Output& bytes) { write(bytes, false); }
+  // The same, and that nothing follows (close_notify), in one write.
+  void write_last(const session::Output& bytes) { write(bytes, true); }
   void close_notify();
   // Bytes that were read before anybody knew whose they are.
   void receive(std::string_view bytes) { on_bytes(bytes); }
@@ -50,6 +52,8 @@ class SecureStream final : public TcpStream::Handler {
   void on_bytes(std::string_view bytes) noexcept override;
   void on_end(bool reset) noexcept override { handler_.on_end(reset); }
   void on_flushed() noexcept override { handler_.on_flushed(); }
+  void write(const session::Output& bytes, bool last);
+  void write_gathered(const session::Output& bytes);
   void flush_cipher();
 
   LoopContext& context_;

@@ -49,12 +49,7 @@ void TcpStream::close() {
   handle_ = nullptr;
 }
 
-bool TcpStream::accept(uv_stream_t* server) {
-  if (uv_accept(server, stream_of(handle_->tcp)) != 0) return false;
-  // Small replies must not wait for the peer's delayed ACK.
-  uv_tcp_nodelay(&handle_->tcp, 1);
-  return true;
-}
+bool TcpStream::accept(uv_stream_t* server) { return uv_accept(server, stream_of(handle_->tcp)) == 0; }
 
 int TcpStream::connect(const sockaddr* address) {
   auto request = std::make_unique<ConnectRequest>();

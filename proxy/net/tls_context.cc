@@ -128,6 +128,8 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context.get(), on_alpn, nullptr);
   if (ticket_keys != nullptr) {
+    // A mail client keeps one session: a second ticket would be sealed and sent for nothing.
+    SSL_CTX_set_num_tickets(context.get(), 1);
     SSL_CTX_set_ex_data(context.get(), 0, ticket_keys);
     SSL_CTX_set_tlsext_ticket_key_cb(context.get(), on_ticket);
     // No longer than a key seals, and a day: what a stolen key opens later is bounded by it.

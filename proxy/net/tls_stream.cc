@@ -139,7 +139,7 @@ bool TlsStream::write(std::string_view plain, std::string& out) {
 }
 
 void TlsStream::shutdown(std::string& out) {
-  if (status_ != Status::ok) return;
+  if (status_ != Status::ok || (SSL_get_shutdown(ssl_.get()) & SSL_SENT_SHUTDOWN) != 0) return;
   ERR_clear_error();
   output_ = &out;
   SSL_shutdown(ssl_.get());

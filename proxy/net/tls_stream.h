@@ -33,7 +33,7 @@ class TlsStream {
   std::size_t read(std::span<char> buffer, std::string& out);
   // Encrypts; false on failure.
   bool write(std::string_view plain, std::string& out);
-  // close_notify.
+  // close_notify, once.
   void shutdown(std::string& out);
   Status status() const { return status_; }
   SSL* ssl() const { return ssl_.get(); }

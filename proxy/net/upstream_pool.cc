@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t down_ms = 2'000;                // a server that failed is asked last for so long
 constexpr std::int64_t clear_text_ms = 5 * 60 * 1000;  // opportunistic TLS failed: in the clear for so long
+constexpr std::int64_t surplus_ms = 1'000;             // idle ones above idle_max are kept for so long
 constexpr std::int64_t settle_ms = 10'000;             // for replies still owed by a connection given back
 
 metrics::ConnectResult connect_result(LinkFailure failure) {
@@ -103,8 +104,11 @@ void UpstreamPool::count_connect(const UpstreamConnection& connection, metrics::
 UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
   if (bound_to_client()) {
     for (const auto& connection : connections_) {
-      if (connection->client == &client && connection->opened() && !connection->lost())
-        return connection.get();
+      if (connection->client != &client || !connection->opened() || connection->lost()) continue;
+      if (!connection->readable_now()) return connection.get();
+      connection->client = nullptr;  // closed, or it talks unasked: not usable
+      drop(*connection);
+      break;
     }
     waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000});
     shard_.up<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
@@ -233,7 +237,7 @@ void UpstreamPool::hand_over(UpstreamConnection& connection) {
 void UpstreamPool::park(UpstreamConnection& connection) {
   connection.client = nullptr;
   const bool worn = connection.transactions >= settings_.transactions_per_connection;
-  if (worn || idle_.size() >= settings_.idle_max) return drop(connection);
+  if (worn || settings_.idle_max == 0) return drop(connection);
   connection.idle = true;
   connection.idle_since_ms = host_.mono_ms();
   connection.deadline_ms = 0;
@@ -393,6 +397,11 @@ void UpstreamPool::sweep() {
     waiters_.pop_front();
     shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
     host_.deny_later(client, LinkFailure::busy, "no connection became free in time");
+  }
+  // Not at once when given back: under load the next session would have to open it again.
+  const auto surplus_since = now - surplus_ms;
+  while (idle_.size() > settings_.idle_max && idle_.front()->idle_since_ms <= surplus_since) {
+    drop(*idle_.front());
   }
   std::vector<UpstreamConnection*> late;
   for (const auto& connection : connections_) {

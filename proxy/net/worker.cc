@@ -27,6 +27,9 @@ uv_handle_t* handle_of(T* handle) {
   return reinterpret_cast<uv_handle_t*>(handle);  // NOLINT: libuv's inheritance
 }
 
+// The worker whose thread this is.
+thread_local const Worker* this_worker = nullptr;
+
 }  // namespace
 
 struct Worker::Listening {
@@ -85,6 +88,10 @@ std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const 
 // --- other threads --------------------------------------------------------------------------------
 
 void Worker::post(std::function<void()> task) {
+  if (this_worker == this) {
+    own_tasks_.push_back(std::move(task));
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     mailbox_.push_back(std::move(task));
@@ -101,6 +108,7 @@ void Worker::run(const std::vector<BoundSocket>& sockets) {
 }
 
 void Worker::thread() {
+  this_worker = this;
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index_)).c_str());
   uv_run(&loop_, UV_RUN_DEFAULT);
   uv_loop_close(&loop_);
@@ -183,6 +191,8 @@ void Worker::listen(const BoundSocket& socket) {
   listening->tcp.data = listening.get();
   uv_tcp_init(&loop_, &listening->tcp);
   uv_tcp_open(&listening->tcp, socket.fd);
+  // Small replies must not wait for the peer's delayed ACK. Accepted sockets inherit it.
+  uv_tcp_nodelay(&listening->tcp, 1);
   uv_listen(reinterpret_cast<uv_stream_t*>(&listening->tcp), backlog,  // NOLINT: libuv's inheritance
             [](uv_stream_t* server, int status) {
               auto& self = *static_cast<Listening*>(server->data);
@@ -296,7 +306,10 @@ void Worker::bury(std::unique_ptr<UpstreamConnection> connection) {
 
 void Worker::settle() {
   // Deliveries may cause further ones.
-  while (!deliveries_.empty()) {
+  while (!deliveries_.empty() || !own_tasks_.empty()) {
+    std::vector<std::function<void()>> tasks;
+    tasks.swap(own_tasks_);
+    for (const auto& task : tasks) task();
     std::vector<Delivery> now;
     now.swap(deliveries_);
     for (Delivery& delivery : now) {

@@ -44,7 +44,8 @@ class Worker final : public PoolHost {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Any thread.
+  // Any thread. A task posted by the worker itself runs when the event under way is over, and costs no
+  // wake-up.
   void run(const std::vector<BoundSocket>& sockets);
   void post(std::function<void()> task);
   // New sessions use `snapshot`; `sockets` are those not listened on yet, `keys` all that remain.
@@ -122,6 +123,7 @@ class Worker final : public PoolHost {
   bool draining_ = false;
   std::mutex mutex_;
   std::vector<std::function<void()>> mailbox_;
+  std::vector<std::function<void()>> own_tasks_;  // posted by this thread: run when the event is over
   std::thread thread_;
 };
 

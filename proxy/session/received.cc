@@ -1,8 +1,8 @@
 #include "proxy/session/received.h"
 
+#include <fmt/format.h>
+
 #include <array>
-#include <cstdio>
-#include <ctime>
 
 namespace portcullis::session {
 
@@ -10,32 +10,34 @@ namespace {
 
 constexpr std::size_t word_octets = 255;
 
-bool is_plain(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         std::string_view("._-:@[]+=/&*~!#$%'").find(c) != std::string_view::npos;
-}
+constexpr std::array<bool, 256> plain_octets = [] {
+  std::array<bool, 256> plain{};
+  for (unsigned c = '0'; c <= '9'; ++c) plain[c] = true;
+  for (unsigned c = 'A'; c <= 'Z'; ++c) plain[c] = plain[c - 'A' + 'a'] = true;
+  for (const char c : std::string_view("._-:@[]+=/&*~!#$%'")) plain[static_cast<unsigned char>(c)] = true;
+  return plain;
+}();
 
 // What a client said, made harmless inside a structured field: no CR, LF, quote, parenthesis,
 // backslash, semicolon or angle bracket survives.
 void append_word(std::string& out, std::string_view word) {
-  for (const char c : word.substr(0, word_octets)) out.push_back(is_plain(c) ? c : '?');
+  for (const char c : word.substr(0, word_octets))
+    out.push_back(plain_octets[static_cast<unsigned char>(c)] ? c : '?');
 }
 
 }  // namespace
 
 std::string date_time(std::chrono::system_clock::time_point time) {
-  static constexpr std::array<const char*, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  static_cast<void>(gmtime_r(&seconds, &parts));  // fails for years that do not fit only
-  std::array<char, 64> text{};
-  const int size = std::snprintf(text.data(), text.size(), "%s, %02d %s %04d %02d:%02d:%02d +0000",
-                                 days[static_cast<std::size_t>(parts.tm_wday)], parts.tm_mday,
-                                 months[static_cast<std::size_t>(parts.tm_mon)], parts.tm_year + 1900,
-                                 parts.tm_hour, parts.tm_min, parts.tm_sec);
-  return {text.data(), static_cast<std::size_t>(size)};
+  static constexpr std::array<std::string_view, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr std::array<std::string_view, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - day));
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000",
+                     days[std::chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
+                     months[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
 }
 
 void append_received(std::string& out, const ReceivedFacts& facts) {

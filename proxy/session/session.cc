@@ -99,6 +99,7 @@ void Session::resume(Now now, Effects& fx) {
 
 void Session::after_event(Now now, Effects& fx) {
   if (!finished_ && !blocked() && !pending_.empty() && fx.kept_input.empty()) resume(now, fx);
+  if (!ledger_.empty() && !owes_replies()) flush_ledger(fx);
   if (finished_) return;
   if (draining_ && !transaction_ && !blocked() && ledger_.empty()) {
     bye(421, "4.3.2", "Service is closing, please connect again", metrics::CloseReason::drain, "", now, fx);
@@ -261,12 +262,19 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   }
   // Only RCPTs may be on their way to the upstream together; every other command sees all replies
   // before it settled (RFC 2920 3.2 lets a server do that).
+  const smtp::Command parsed = smtp::parse_command(line.text);
   if (!ledger_.empty()) {
-    if (smtp::parse_command(line.text).verb != smtp::Verb::rcpt) return 0;
     if (ledger_.size() >= smtp::limits::pipelined_commands) return 0;
+    if (parsed.verb != smtp::Verb::rcpt) {
+      if (parsed.verb == smtp::Verb::data && parsed.argument.empty()) send_data_early(fx);
+      if (owes_replies()) return 0;
+      flush_ledger(fx);
+    }
   }
+  if (parsed.verb == smtp::Verb::data && early_data_decides()) return 0;
+  const bool more_follows = bytes.size() > line.consumed;
   // RFC 3207: whatever is in the buffer behind STARTTLS came in the clear and is never executed.
-  if (bytes.size() > line.consumed && smtp::parse_command(line.text).verb == smtp::Verb::starttls) {
+  if (more_follows && parsed.verb == smtp::Verb::starttls) {
     violation(metrics::Violation::starttls_injection);
     bye(554, "5.5.1", "Commands must not follow STARTTLS in the clear", metrics::CloseReason::policy,
         "starttls_injection", now, fx);
@@ -274,7 +282,10 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   }
   ++commands_;
   arm(Deadline::command, now);
-  command(line.text, now, fx);
+  // A client that sends RCPT behind MAIL does not wait for the reply to MAIL: both go in one write.
+  reply_may_wait_ = more_follows && parsed.verb == smtp::Verb::mail;
+  command(parsed, now, fx);
+  reply_may_wait_ = false;
   return line.consumed;
 }
 
@@ -321,11 +332,22 @@ void Session::send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx) {
 }
 
 void Session::answer(ReplyTo to, smtp::Reply reply, Effects& fx) {
-  if (ledger_.empty()) {
+  if (ledger_.empty() && !reply_may_wait_) {
     send_reply(to, reply, fx);
   } else {
     ledger_.push_back({to, true, 0, std::move(reply)});
   }
+}
+
+// No recipient was accepted and DATA is sent already: most servers refuse it then, and the connection
+// stays usable.
+bool Session::early_data_decides() const {
+  return transaction_ && transaction_->accepted == 0 && transaction_->early_data == EarlyData::sent &&
+         transaction_->upstream == UpstreamState::envelope;
+}
+
+bool Session::owes_replies() const {
+  return std::any_of(ledger_.begin(), ledger_.end(), [](const Owed& owed) { return !owed.settled; });
 }
 
 void Session::flush_ledger(Effects& fx) {
@@ -436,7 +458,7 @@ void Session::bye(std::uint16_t code, std::string_view enhanced, std::string_vie
   const smtp::Reply farewell = reason == metrics::CloseReason::quit
                                    ? smtp::Reply{code, std::string(enhanced), std::string(text)}
                                    : refusal(code, enhanced, text);
-  const bool owed = !ledger_.empty();
+  const bool owed = owes_replies();
   for (Owed& entry : ledger_) {
     if (!entry.settled) {
       entry.settled = true;

@@ -104,6 +104,8 @@ class Session {
   smtp::Reply refusal(std::uint16_t code, std::string_view enhanced, std::string_view text,
                       std::string_view rule = {}) const;
   smtp::Reply signed_refusal(smtp::Reply reply, std::string_view rule = {}) const;
+  bool early_data_decides() const;
+  bool owes_replies() const;  // replies that the upstream has not given yet
   void flush_ledger(Effects& fx);
   void send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx);
   void close(metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
@@ -117,7 +119,7 @@ class Session {
   static policy::WallTime wall_seconds(Now now);
 
   // --- session_commands.cc: the verb table and the short verbs
-  void command(std::string_view line, Now now, Effects& fx);
+  void command(const smtp::Command& parsed, Now now, Effects& fx);
   void ehlo(std::string_view argument, bool extended, Now now, Effects& fx);
   void starttls(std::string_view argument, Now now, Effects& fx);
   void rset(std::string_view argument, Now now, Effects& fx);
@@ -167,6 +169,9 @@ class Session {
 
   // --- session_forward.cc: to the upstream
   void begin_message(Now now, Effects& fx);
+  void send_data_early(Effects& fx);
+  void give_up_early_data(Effects& fx);
+  bool upstream_takes_chunks() const;
   void push_content(bool last, Effects& fx);
   void push_chunk(bool last, Effects& fx);
   void push_data(bool last, Effects& fx);
@@ -207,6 +212,8 @@ class Session {
   Input input_ = Input::command;
   Wait wait_ = Wait::none;
   bool finished_ = false;
+  bool may_send_data_early_ = true;
+  bool reply_may_wait_ = false;  // for the replies to what the client sent with this command
   bool lingers_ = false;
   bool greeted_ = false;   // banner sent
   bool extended_ = false;  // EHLO, not HELO

@@ -43,8 +43,7 @@ constexpr std::array<Row, smtp::verb_count> table = {{
 
 }  // namespace
 
-void Session::command(std::string_view line, Now now, Effects& fx) {
-  const smtp::Command parsed = smtp::parse_command(line);
+void Session::command(const smtp::Command& parsed, Now now, Effects& fx) {
   const smtp::Verb verb = parsed.verb;
   const Row& row = table[static_cast<std::size_t>(verb)];
   env_.shard.add<metrics::Metric::commands>(listener_.label, verb);

@@ -21,6 +21,7 @@ bool Session::begin_content(bool bdat, smtp::Verb verb, Now now, Effects& fx) {
     return false;
   }
   if (t.accepted == 0) {
+    give_up_early_data(fx);
     refuse(verb, 554, "5.5.1", "No valid recipients", fx);
     return false;
   }
@@ -278,6 +279,8 @@ void Session::refuse_message(smtp::Reply reply, std::string_view rule, Effects& 
   t.rule = rule;
   t.content->held.clear();
   t.content->held.shrink_to_fit();
+  // That costs a connection: a session whose messages are refused does not get at more of them this way.
+  if (t.upstream == UpstreamState::envelope && t.inside_early_data()) may_send_data_early_ = false;
   leave_upstream(fx);
 }
 

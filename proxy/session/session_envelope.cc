@@ -178,6 +178,7 @@ void Session::send_envelope(Effects& fx) {
   for (const Owed& owed : ledger_) {
     if (!owed.settled) send_rcpt(owed.recipient, fx);
   }
+  if (t.early_data == EarlyData::wanted) send_data_early(fx);
 }
 
 XClient Session::xclient() const {
@@ -277,7 +278,7 @@ void Session::rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx) {
     settle_recipient(*owed, relayed(reply));
   }
   flush_ledger(fx);
-  if (ledger_.empty()) arm(Deadline::command, now);
+  if (ledger_.empty()) arm(early_data_decides() ? Deadline::upstream : Deadline::command, now);
 }
 
 void Session::settle_recipient(Owed& owed, smtp::Reply reply) {
@@ -306,9 +307,10 @@ void Session::upstream_lost(LinkFailure failure, const std::string& text, Now no
   Transaction& t = *transaction_;
   const bool again = (failure == LinkFailure::closed || failure == LinkFailure::unasked ||
                       failure == LinkFailure::malformed) &&
-                     stale_connection() && !ledger_.empty() && !ledger_.front().settled;
+                     stale_connection() && owes_replies();
   if (again) {
     t.upstream = UpstreamState::acquiring;
+    if (t.early_data != EarlyData::no) t.early_data = EarlyData::wanted;
     fx.acquire_upstream = true;
     arm(Deadline::upstream, now);
     return;

@@ -31,16 +31,46 @@ void Session::begin_message(Now now, Effects& fx) {
                            listener_.settings.hide_login_in_received, now.wall});
   c.held += c.header.block();
   c.header.release();
-  c.upstream_bdat =
-      listener_.upstream.chunking && link_->extensions().chunking && link_->extensions().pipelining;
-  if (c.upstream_bdat) {
+  c.upstream_bdat = upstream_takes_chunks();
+  if (c.upstream_bdat || t.early_data == EarlyData::granted) {
     t.upstream = UpstreamState::streaming;
     return;
   }
-  fx.check_upstream_silent |= link_->outstanding() == 0;
-  link_->command("DATA\r\n", Expect::data, fx.upstream);
+  if (t.data_refusal) return refuse_message(*t.data_refusal, {}, fx);
+  if (t.early_data != EarlyData::sent) {
+    fx.check_upstream_silent |= link_->outstanding() == 0;
+    link_->command("DATA\r\n", Expect::data, fx.upstream);
+  }
   t.upstream = UpstreamState::await_354;
   arm(Deadline::upstream, now);
+}
+
+bool Session::upstream_takes_chunks() const {
+  return listener_.upstream.chunking && link_->extensions().chunking && link_->extensions().pipelining;
+}
+
+// The client has said DATA, be it behind RCPTs that the upstream has not answered yet.
+void Session::send_data_early(Effects& fx) {
+  if (!transaction_ || !may_send_data_early_) return;
+  Transaction& t = *transaction_;
+  if (t.upstream == UpstreamState::acquiring) t.early_data = EarlyData::wanted;
+  if (t.upstream != UpstreamState::envelope || t.early_data > EarlyData::wanted) return;
+  if (upstream_takes_chunks() || (!link_->extensions().pipelining && link_->outstanding() > 0)) return;
+  fx.check_upstream_silent |= link_->outstanding() == 0;
+  link_->command("DATA\r\n", Expect::data, fx.upstream);
+  t.early_data = EarlyData::sent;
+}
+
+// There is nobody to send content to: the connection is closed unless its server refused DATA too.
+void Session::give_up_early_data(Effects& fx) {
+  Transaction& t = *transaction_;
+  if (t.upstream != UpstreamState::envelope) return;
+  if (t.inside_early_data()) {
+    leave_upstream(fx);
+    t.upstream = UpstreamState::none;
+  }
+  t.early_data = EarlyData::no;
+  t.data_refusal.reset();
 }
 
 void Session::push_content(bool last, Effects& fx) {
@@ -75,7 +105,9 @@ void Session::push_data(bool last, Effects& fx) {
   for (const std::string_view piece : env_.framed) fx.upstream.append(piece);
   c.held.clear();
   env_.framed.clear();
-  for (const std::string_view slice : env_.staged) c.writer.feed(slice, env_.framed);
+  for (const std::string_view slice : env_.staged) {
+    c.bdat ? c.writer.feed(slice, env_.framed) : c.writer.feed_cut_at_dots(slice, env_.framed);
+  }
   for (const std::string_view piece : env_.framed) fx.upstream.append_view(piece);
   if (last) {
     fx.upstream.append(c.writer.finish());
@@ -85,7 +117,8 @@ void Session::push_data(bool last, Effects& fx) {
 
 void Session::end_message(Now now, Effects& fx) {
   Transaction& t = *transaction_;
-  if (t.upstream != UpstreamState::streaming) return arm(Deadline::upstream, now);  // the 354 is still to come
+  if (t.upstream != UpstreamState::streaming)
+    return arm(Deadline::upstream, now);  // the 354 is still to come
   if (t.content->chunks_outstanding > 0) {
     // With no reply owed, what comes next can only be the answer to the whole message: were the last
     // chunk sent behind others, a reply too many to one of these would pass for it (law 1).
@@ -101,7 +134,14 @@ void Session::end_message(Now now, Effects& fx) {
 
 void Session::data_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   Transaction& t = *transaction_;
-  if (t.upstream != UpstreamState::await_354) return;
+  const bool early = t.upstream == UpstreamState::envelope && t.early_data == EarlyData::sent;
+  const bool clean = reply.transient() || reply.permanent();
+  if (!early && t.upstream != UpstreamState::await_354) return;
+  if (early && !t.content) arm(Deadline::command, now);
+  if (early && reply.code == 354) {
+    t.early_data = EarlyData::granted;
+    return;
+  }
   if (reply.code == 354) {
     t.upstream = UpstreamState::streaming;
     if (t.content->complete) return end_message(now, fx);
@@ -113,7 +153,12 @@ void Session::data_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   t.upstream_code = reply.code;
   t.upstream_reply = smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
   // Refused cleanly, the connection goes on with RSET; an answer that is no answer ends it.
-  if (reply.transient() || reply.permanent()) t.upstream = UpstreamState::envelope;
+  t.early_data = clean ? EarlyData::refused : EarlyData::spoiled;
+  if (early) {
+    t.data_refusal = relayed(reply);
+    return;
+  }
+  if (clean) t.upstream = UpstreamState::envelope;
   refuse_message(relayed(reply), {}, fx);
   if (t.content->complete) {
     const smtp::Reply refused = *t.refusal;
@@ -141,6 +186,7 @@ void Session::message_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   }
   const smtp::Reply refused = relayed(reply);
   // 2xx other than 250, 3xx: not an answer to a message; what the server thinks is unknown.
+  t.early_data = EarlyData::no;
   if (reply.transient() || reply.permanent()) t.upstream = UpstreamState::envelope;
   leave_upstream(fx);
   final_reply(refused,
@@ -162,7 +208,11 @@ void Session::leave_upstream(Effects& fx) {
       fx.leave_upstream = Leave::cancel;
       return;
     case UpstreamState::envelope:
-      break;
+      // Inside DATA only closing undoes what was begun.
+      if (!t.inside_early_data()) break;
+      fx.leave_upstream = Leave::abort;
+      link_ = nullptr;
+      return;
     case UpstreamState::streaming:
       // Between two chunks RSET undoes the message (RFC 3030); inside DATA only closing does.
       if (t.content && t.content->upstream_bdat) break;

@@ -28,6 +28,17 @@ enum class UpstreamState : std::uint8_t {
   gone,       // given back, closed or lost
 };
 
+// DATA may go to the upstream before the header was judged, so that its 354 is there when the content is:
+// behind the RCPTs of a client that pipelines, in one write (RFC 2920).
+enum class EarlyData : std::uint8_t {
+  no,
+  wanted,   // as soon as there is a connection
+  sent,     // not answered yet
+  granted,  // 354: this connection takes content now, or is closed
+  refused,  // 4xx or 5xx: the connection is as it was before
+  spoiled,  // an answer that is none
+};
+
 struct Content {
   explicit Content(smtp::BareLf bare_lf, std::size_t header_octets)
       : reader(bare_lf), scanner(bare_lf), header(header_octets) {}
@@ -65,11 +76,17 @@ struct Transaction {
   std::size_t refused = 0;   // by us or the upstream
   policy::ChargeList charges;
   UpstreamState upstream = UpstreamState::none;
+  EarlyData early_data = EarlyData::no;
+  std::optional<smtp::Reply> data_refusal;      // of an early DATA, for the client
   bool pooled = false;                          // the connection served an earlier transaction
   std::uint8_t attempts = 0;                    // connections taken for it
   std::optional<smtp::Reply> upstream_refusal;  // of MAIL, or why there is no upstream: for every RCPT
   std::optional<Content> content;
   std::optional<smtp::Reply> refusal;  // of the message; what is left of it is swallowed
+  bool inside_early_data() const {
+    return early_data == EarlyData::sent || early_data == EarlyData::granted ||
+           early_data == EarlyData::spoiled;
+  }
   // For the journal.
   std::vector<metrics::RecipientRecord> recipient_records;
   std::vector<policy::Hit> hits;
