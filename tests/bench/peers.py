@@ -50,6 +50,10 @@ class Server:
         """Kind of work -> Way."""
         raise NotImplementedError
 
+    def way(self, name):
+        """None where there is no such way. Whether BDAT is used behind is a choice only we have."""
+        return self.ways().get(name) or self.ways().get(name.removesuffix("-bdat"))
+
     def pids(self):
         return descendants(self.process.pid)
 
@@ -90,7 +94,7 @@ class Portcullis(Server):
     def __init__(self, directory, program, sink, pair, workers=1, rules=0, name=None):
         self.name = name or self.name
         super().__init__(directory)
-        self.plain, self.submission = free_port(ADDRESS), free_port(ADDRESS)
+        self.plain, self.bdat, self.submission = (free_port(ADDRESS) for _ in range(3))
         config = self.directory / "portcullis.toml"
         config.write_text(toml.dump(self.settings(sink, pair, workers, rules)) + "\n")
         config.chmod(0o600)
@@ -109,11 +113,15 @@ class Portcullis(Server):
             "tls": {"certificate": pair.certificate, "private_key": pair.private_key},
             "limits": limits,
             "listener": [
-                {"name": "mx", "address": f"{ADDRESS}:{self.plain}", "tls": "starttls", "auth": "optional"},
+                {"name": "mx", "address": f"{ADDRESS}:{self.plain}", "tls": "starttls", "auth": "optional",
+                 "upstream": "sink"},
                 {"name": "submission", "address": f"{ADDRESS}:{self.submission}", "tls": "starttls",
-                 "auth": "required"},
+                 "auth": "required", "upstream": "sink"},
+                {"name": "mx-bdat", "address": f"{ADDRESS}:{self.bdat}", "tls": "starttls", "auth": "optional",
+                 "upstream": "sink-bdat"},
             ],
-            "upstream": [{"name": "sink", "servers": [f"{ADDRESS}:{sink.port}"], "tls": "off"}],
+            "upstream": [{"name": "sink", "servers": [f"{ADDRESS}:{sink.port}"], "tls": "off"},
+                         {"name": "sink-bdat", "servers": [f"{ADDRESS}:{sink.port}"], "tls": "off", "chunking": True}],
             "auth": {"backends": ["file"], "file": {"path": self.directory / "users"}},
             "usage": [{"name": "size", "message_size": "100MiB", "recipients_per_message": 500,
                        "attachments_per_message": 100}],
@@ -127,7 +135,8 @@ class Portcullis(Server):
         }
 
     def ways(self):
-        return {"plain": Way(self.plain), "tls": Way(self.submission, "starttls", login=True)}
+        return {"plain": Way(self.plain), "plain-bdat": Way(self.bdat),
+                "tls": Way(self.submission, "starttls", login=True)}
 
 
 class Haproxy(Server):

@@ -3,7 +3,7 @@
 import statistics
 
 BEGIN, END = "<!-- begin: written by tests/bench/run -->", "<!-- end -->"
-OURS = "portcullis"
+OURS, BEFORE = "portcullis", "before"
 
 
 def median(found, name):
@@ -12,7 +12,7 @@ def median(found, name):
 
 def ratio(found):
     """Ours by the best peer's of the same round; the median over the rounds. None without a peer."""
-    others = [name for name in found if name != OURS]
+    others = [name for name in found if name not in (OURS, BEFORE)]
     if not others:
         return None
     ratios = [ours["value"] / min(found[name][i]["value"] for name in others)
