@@ -27,6 +27,7 @@ HEAD = b"From: out@else.test\r\nSubject: first\r\n\r\n"
 def gateway(program, directory, pair, upstream_port, bare_lf):
     tree = settings(directory, pair, upstream_port, limits={"connections": {"new_per_minute_per_network": 1000000}})
     tree["listener"][0]["bare_lf"] = bare_lf
+    tree["upstream"][0]["chunking"] = True  # BDAT where the server takes it
     return Gateway(program, directory, tree)
 
 
