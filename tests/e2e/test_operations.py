@@ -191,7 +191,8 @@ def test_counters_are_there_from_the_start(gateway):
     b"BLAH\r\n\r\n", b"GET /metrics HTTP/9.9\r\n\r\n", b"GET " + b"/" * 20000 + b" HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 5000 + b"\r\n", b"\x16\x03\x01\x02\x00\x01\x00",
     b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
-    b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"])
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"],
+    ids=["no request", "version", "long target", "many fields", "tls", "post", "two lengths"])
 def test_hostile_http(gateway, request_text):
     host, _, port = gateway.metrics_url.removeprefix("http://").rpartition(":")
     with socket.create_connection((host, int(port)), timeout=15) as client:

@@ -3,6 +3,7 @@ to a clean end: exit code 0 after SIGTERM, and nothing from a sanitizer."""
 
 import json
 import os
+import pathlib
 import re
 import signal
 import urllib.error
@@ -18,7 +19,7 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ENVIRONMENT = {
     "ASAN_OPTIONS": "exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-    "TSAN_OPTIONS": "exitcode=99:second_deadlock_stack=1",
+    "TSAN_OPTIONS": f"exitcode=99:second_deadlock_stack=1:suppressions={pathlib.Path(__file__).parents[1] / 'tsan.supp'}",
 }
 
 ALICE = "alice@example.com"
