@@ -83,6 +83,8 @@ class PlainSender(Sender):
 
     def message(self, client):
         name, body = self.content(b"out@else.test")
+        if self.random.random() < 0.3:
+            return self.pipelined(client, name, body)
         self.step = "MAIL"
         code = client.ask(b"MAIL FROM:<out@else.test> BODY=8BITMIME")[0]
         assert code == 250, f"MAIL: {code}"
@@ -106,6 +108,26 @@ class PlainSender(Sender):
                 client.send(body[:len(body) // 2])
                 raise ConnectionAbortedError("gone in the middle of a message, on purpose")
             client.send(body.replace(b"\r\n.", b"\r\n..") + b".\r\n", self.random.choice([None, None, 700]))
+        self.step = "reply to the message"
+        self.told(name, client.reply()[0], body)
+
+
+    def pipelined(self, client, name, body):
+        """All commands in one write, the content when 354 has come: or a body that is refused for its From."""
+        self.step = "pipelined"
+        client.send(b"MAIL FROM:<out@else.test>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n")
+        codes = [client.reply()[0] for _ in range(3)]
+        assert codes[0] == 250 and codes[1] is not None and codes[2] is not None, f"pipelined: {codes}"
+        if codes[2] != 354:
+            code = client.ask(b"RSET")[0]
+            assert code == 250, f"RSET: {code}"
+            return
+        if self.random.random() < 0.1:
+            client.send(b"From: one@example.com\r\nFrom: two@example.com\r\n\r\nforged\r\n.\r\n")
+            code = client.reply()[0]
+            assert code == 550 or 400 <= (code or 0) < 500, f"forged: {code}"
+            return
+        client.send(body.replace(b"\r\n.", b"\r\n..") + b".\r\n", self.random.choice([None, None, 700]))
         self.step = "reply to the message"
         self.told(name, client.reply()[0], body)
 

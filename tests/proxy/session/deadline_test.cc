@@ -6,7 +6,7 @@
 namespace portcullis::session::testing {
 namespace {
 
-constexpr std::int64_t start_ms = 1000;  // the harness's clock stands still
+constexpr std::int64_t start_ms = 1000;         // the harness's clock stands still
 constexpr std::uint32_t upstream_seconds = 45;  // unlike all others
 const config::Upstream defaults;
 
