@@ -232,7 +232,7 @@ class Drill {
       }
     }
     if (!awaiting_ && !in_data_) {
-      const std::optional<Chunk> chunk = command() ? strict_bdat(*command()) : std::nullopt;
+      const std::optional<Chunk> chunk = command() && !sasl_ ? strict_bdat(*command()) : std::nullopt;
       if (chunk && chunk->last && raw_.size() >= command()->size() + 2 + chunk->size) {
         await(chunks_ + raw_.substr(command()->size() + 2, chunk->size), true);
         return true;
@@ -295,7 +295,8 @@ class Drill {
     const std::string line(*command());
     const std::string verb = upper(line.substr(0, 4));
     std::size_t used = line.size() + 2;
-    if (const std::optional<Chunk> chunk = strict_bdat(line); chunk && !last) {
+    const std::optional<Chunk> chunk = sasl_ ? std::nullopt : strict_bdat(line);  // a SASL response is none
+    if (chunk && !last) {
       used += chunk->size;
       require(used <= raw_.size(), "a chunk is answered when it is all there");
       if (yes) {
@@ -353,7 +354,7 @@ class Drill {
       if (model.owes()) return;
     }
     const auto line = command();
-    const bool chunk = line && strict_bdat(*line);
+    const bool chunk = line && !sasl_ && strict_bdat(*line);
     require(!line || chunk || line->size() > 2000, "every command is answered");
   }
 
