@@ -81,7 +81,8 @@ class Drill {
     while (!program.over() && !h_.session().finished()) step(program);
     flush();
     require_no_forgotten_command();
-    for (int i = 0; i < 8 && !h_.session().finished(); ++i) {
+    // Each transaction that is still in the pipeline may have to wait for its own; the session's end is last.
+    for (int i = 0; i < 300 && !h_.session().finished(); ++i) {
       h_.timeout();
       observe();
     }
