@@ -208,9 +208,9 @@ void Session::xclient(std::string_view argument, Now, Effects& fx) {
   }
   const auto told = smtp::parse_xclient(argument);
   if (!told) return refuse(verb, 501, "5.5.4", told.error(), fx);
-  std::optional<policy::IpAddress> address = client_;
-  if (!told->addr.empty()) address = policy::parse_ip(told->addr);
-  if (!address) return refuse(verb, 501, "5.5.4", "ADDR is no address", fx);
+  // Without one the client would pass for the proxy, or for whom it named last, with all they may do.
+  const std::optional<policy::IpAddress> address = policy::parse_ip(told->addr);
+  if (!address) return refuse(verb, 501, "5.5.4", "ADDR with an address is needed", fx);
   const std::optional<std::string> login = policy::canonical_login(told->login);
   if (!told->login.empty() && !login) return refuse(verb, 501, "5.5.4", "LOGIN is no login", fx);
   account_.reset();

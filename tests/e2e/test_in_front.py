@@ -163,7 +163,8 @@ def test_xclient_from_a_trusted_proxy(start, sink):
         assert client.ask(b"XCLIENT ADDR=203.0.113.9")[0] == 220
         assert client.ask(b"EHLO client.test")[0] == 250
         assert client.ask(b"MAIL FROM:<alice@example.com>")[0] == 553
-        for bad in (b"ADDR=nonsense", b"ADDR=1.2.3.4 ADDR=1.2.3.5", b"LOGIN=a+0D+0Ab", b"FOO=1", b""):
+        for bad in (b"ADDR=nonsense", b"ADDR=1.2.3.4 ADDR=1.2.3.5", b"LOGIN=a+0D+0Ab", b"FOO=1", b"",
+                    b"LOGIN=alice@example.com", b"ADDR=[UNAVAILABLE]"):
             assert client.ask(b"XCLIENT " + bad)[0] == 501
     logins = [r.get("login") for r in gateway.wait_for_journal(3, type="transaction")]
     assert "alice@example.com" in logins
