@@ -105,8 +105,12 @@ UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
   if (bound_to_client()) {
     for (const auto& connection : connections_) {
       if (connection->client != &client || !connection->opened() || connection->lost()) continue;
-      if (!connection->readable_now()) return connection.get();
-      connection->client = nullptr;  // closed, or it talks unasked: not usable
+      const session::XClient now = client.xclient();
+      const session::XClient& told = connection->target().xclient;
+      const bool same = now.attributes == told.attributes && now.helo == told.helo;
+      if (same && !connection->readable_now()) return connection.get();
+      // Told of somebody else (before AUTH, EHLO or XCLIENT), closed, or talking unasked: not usable.
+      connection->client = nullptr;
       drop(*connection);
       break;
     }
