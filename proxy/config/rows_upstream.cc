@@ -10,16 +10,16 @@ using U = Upstream;
 std::vector<Row<Upstream>> identity_rows() {
   return {
       required(row("name", &U::name, name(), "What listeners, the journal and metrics call it.")),
-      required(
-          row("servers", &U::servers, some(server_address()),
-              "The servers, in order of preference: the next is taken when one is down. Without a port: 25, "
-              "or 465 with `implicit_tls`.")),
+      required(row("servers", &U::servers, some(server_address()),
+                   "The servers, in order of preference: the next is taken when one is down. Of a name every "
+                   "address is tried. Without a port: 25, or 465 with `implicit_tls`.")),
       row("client_identity", &U::client_identity,
           choice<ClientIdentity>({{"none", ClientIdentity::none},
                                   {"xforward", ClientIdentity::xforward},
                                   {"xclient", ClientIdentity::xclient}}),
           "How to tell the server who the client is, if it offers the extension: `xforward` for its log, "
-          "`xclient` for its access rules too."),
+          "`xclient` for its access rules too, which gives each client a connection of its own, within "
+          "`connections_max`."),
       row("helo", &U::helo, text(), "The name in our EHLO; empty: `hostname`."),
   };
 }

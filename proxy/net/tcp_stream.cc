@@ -33,10 +33,16 @@ constexpr std::size_t most_buffers = 64;
 }  // namespace
 
 TcpStream::TcpStream(LoopContext& context, Handler& handler)
-    : context_(context), handler_(handler), handle_(new Handle{}) {
+    : context_(context), handler_(handler), handle_(nullptr) {
+  reopen();
+}
+
+void TcpStream::reopen() {
+  close();
+  handle_ = new Handle{};  // NOLINT: freed when uv_close() calls back
   handle_->owner = this;
   handle_->tcp.data = handle_;
-  uv_tcp_init(context.loop, &handle_->tcp);
+  uv_tcp_init(context_.loop, &handle_->tcp);
 }
 
 TcpStream::~TcpStream() { close(); }

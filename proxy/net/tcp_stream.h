@@ -41,6 +41,7 @@ class TcpStream {
 
   bool accept(uv_stream_t* server);
   int connect(const sockaddr* address);
+  void reopen();  // a socket of its own for another attempt to connect
   void read(bool on);
   bool reading() const { return reading_; }
   void write(const session::Output& bytes);

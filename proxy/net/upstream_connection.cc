@@ -43,12 +43,15 @@ void UpstreamConnection::open() {
   resolve->request.data = resolve;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_ADDRCONFIG;
   const auto done = [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
     const std::unique_ptr<Resolve> owned(static_cast<Resolve*>(request->data));
     if (owned->owner != nullptr) {
       owned->owner->resolve_ = nullptr;
       if (status == 0) {
-        owned->owner->connect(found->ai_addr);
+        owned->owner->addresses_.reset(std::exchange(found, nullptr));
+        owned->owner->next_address_ = owned->owner->addresses_.get();
+        owned->owner->connect_to_next();
       } else {
         owned->owner->fail(LinkFailure::connect, std::string("can not be resolved: ") + uv_strerror(status));
       }
@@ -66,11 +69,22 @@ void UpstreamConnection::open() {
 
 void UpstreamConnection::connect(const sockaddr* address) {
   const int status = stream_.tcp().connect(address);
-  if (status != 0) fail(LinkFailure::connect, uv_strerror(status));
+  if (status != 0) on_connected(status);
+}
+
+// RFC 5321 section 5.1: every address of a name is tried, in the order that the resolver gives.
+void UpstreamConnection::connect_to_next() {
+  const addrinfo& address = *next_address_;
+  next_address_ = address.ai_next;
+  connect(address.ai_addr);
 }
 
 void UpstreamConnection::on_connected(int status) noexcept {
   if (lost_) return;
+  if (status != 0 && next_address_ != nullptr) {
+    stream_.tcp().reopen();
+    return connect_to_next();
+  }
   if (status != 0) return fail(LinkFailure::connect, uv_strerror(status));
   if (link_.connected() == UpstreamLink::Step::start_tls) start_tls();
   if (!lost_) stream_.tcp().read(true);

@@ -2,6 +2,8 @@
 // transactions. Its owner (a pool or the health probe) hears what happens and alone decides its end.
 #pragma once
 
+#include <netdb.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -64,7 +66,8 @@ class UpstreamConnection final : public SecureStream::Handler {
   bool tls_was_the_problem() const { return tls_failed_; }
 
   // For the owner's book-keeping.
-  ClientConnection* client = nullptr;
+  ClientConnection* client = nullptr;  // in whose transaction it is
+  ClientConnection* bound = nullptr;   // to whom alone it may be given: it was told of that client
   bool idle = false;
   std::int64_t opened_at_ms = 0;
   std::int64_t idle_since_ms = 0;
@@ -80,6 +83,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   void on_end(bool reset) noexcept override;
   void on_flushed() noexcept override;
   void connect(const sockaddr* address);
+  void connect_to_next();
   void start_tls();
   void flush();
 
@@ -90,6 +94,8 @@ class UpstreamConnection final : public SecureStream::Handler {
   session::UpstreamLink link_;
   session::Output out_;
   Resolve* resolve_ = nullptr;
+  std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses_{nullptr, uv_freeaddrinfo};
+  const addrinfo* next_address_ = nullptr;  // of addresses_, to be tried when this one fails
   std::int64_t burst_ms_ = 0;
   std::int64_t handshake_started_ms_ = 0;
   bool lost_ = false;

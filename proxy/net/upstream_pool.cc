@@ -102,50 +102,60 @@ void UpstreamPool::count_connect(const UpstreamConnection& connection, metrics::
 // --- taking ---------------------------------------------------------------------------------------
 
 UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
+  bool promised = false;
   if (bound_to_client()) {
-    for (const auto& connection : connections_) {
-      if (connection->client != &client || !connection->opened() || connection->lost()) continue;
+    if (UpstreamConnection* own = connection_of(client); own != nullptr) {
       const session::XClient now = client.xclient();
-      const session::XClient& told = connection->target().xclient;
-      const bool same = now.attributes == told.attributes && now.helo == told.helo;
-      if (same && !connection->readable_now()) return connection.get();
-      // Told of somebody else (before AUTH, EHLO or XCLIENT), closed, or talking unasked: not usable.
-      connection->client = nullptr;
-      drop(*connection);
-      break;
+      const session::XClient& told = own->target().xclient;
+      if (now.attributes != told.attributes || now.helo != told.helo) {
+        // Told of somebody else, before AUTH, EHLO or XCLIENT: of no use to anybody.
+        own->bound = nullptr;
+        if (own->idle) drop(*own);
+      } else if (!own->idle) {
+        promised = true;  // it still owes the reply to RSET
+      } else if (take(*own, client)) {
+        return own;
+      }
     }
-    waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000});
-    shard_.up<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
-    open_for(client.xclient(), &client);
-    return nullptr;
   }
-  while (!idle_.empty()) {
+  while (!bound_to_client() && !idle_.empty()) {
     UpstreamConnection& connection = *idle_.back();
-    idle_.pop_back();
-    connection.idle = false;
-    shard_.down<metrics::Metric::upstream_connections>(server_label(connection),
-                                                       metrics::ConnectionState::idle);
-    if (connection.readable_now()) {
-      // Closed by the server while it was idle, or it talks unasked: either way not usable.
-      shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
-                                                       metrics::ConnectionState::active);
-      drop(connection);
-      continue;
-    }
-    shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
-                                                     metrics::ConnectionState::active);
-    shard_.add<metrics::Metric::upstream_connection_reuses>(snapshot_.upstream_labels[upstream_]);
-    attach(connection, client);
-    return &connection;
+    if (take(connection, client)) return &connection;
   }
   if (waiters_.size() >= settings_.waiting_max) {
     host_.deny_later(client, LinkFailure::busy, "too many sessions wait for a connection");
     return nullptr;
   }
-  waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000});
+  waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000, promised});
   shard_.up<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
   open_more();
   return nullptr;
+}
+
+// The open connection that is bound to this client, or null.
+UpstreamConnection* UpstreamPool::connection_of(const ClientConnection& client) {
+  const auto found = std::find_if(connections_.begin(), connections_.end(), [&](const auto& connection) {
+    return connection->bound == &client && connection->opened() && !connection->lost();
+  });
+  return found == connections_.end() ? nullptr : found->get();
+}
+
+// An idle connection becomes this client's; false: it had to be dropped.
+bool UpstreamPool::take(UpstreamConnection& connection, ClientConnection& client) {
+  std::erase(idle_, &connection);
+  connection.idle = false;
+  shard_.down<metrics::Metric::upstream_connections>(server_label(connection),
+                                                     metrics::ConnectionState::idle);
+  shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
+                                                   metrics::ConnectionState::active);
+  if (connection.readable_now()) {
+    // Closed by the server while it was idle, or it talks unasked: either way not usable.
+    drop(connection);
+    return false;
+  }
+  shard_.add<metrics::Metric::upstream_connection_reuses>(snapshot_.upstream_labels[upstream_]);
+  attach(connection, client);
+  return true;
 }
 
 void UpstreamPool::attach(UpstreamConnection& connection, ClientConnection& client) {
@@ -161,7 +171,7 @@ void UpstreamPool::cancel(ClientConnection& client) {
                                                  static_cast<std::uint64_t>(waiters_.end() - gone));
   waiters_.erase(gone, waiters_.end());
   for (const auto& connection : connections_) {
-    if (connection->client == &client && !connection->opened()) connection->client = nullptr;
+    if (connection->bound == &client && !connection->opened()) connection->bound = nullptr;
   }
 }
 
@@ -181,13 +191,21 @@ std::size_t UpstreamPool::next_server(std::size_t from) const {
 
 void UpstreamPool::open_more() {
   const std::size_t most = std::size_t{settings_.connections_max} * settings_.servers.size();
-  while (opening_ < waiters_.size() && connections_.size() < most) {
-    if (!start(next_server(0), {}, nullptr)) return;
+  if (!bound_to_client()) {
+    while (opening_ < waiters_.size() && connections_.size() < most) {
+      if (!start(next_server(0), {}, nullptr)) return;
+    }
+    return;
   }
-}
-
-void UpstreamPool::open_for(session::XClient xclient, ClientConnection* bound) {
-  start(next_server(0), std::move(xclient), bound);
+  for (std::size_t i = 0; i < waiters_.size(); ++i) {
+    if (waiters_[i].promised) continue;
+    // A client that is between transactions can do without: it gets another one when it needs it.
+    if (connections_.size() >= most && !idle_.empty()) remove(*idle_.front());
+    if (connections_.size() >= most) return;
+    waiters_[i].promised = true;
+    ClientConnection& client = *waiters_[i].client;
+    start(next_server(0), client.xclient(), &client);
+  }
 }
 
 bool UpstreamPool::start(std::size_t server, session::XClient xclient, ClientConnection* bound) {
@@ -201,7 +219,7 @@ bool UpstreamPool::start(std::size_t server, session::XClient xclient, ClientCon
   target.xclient = std::move(xclient);
   connections_.push_back(std::make_unique<UpstreamConnection>(context_, std::move(target), *this));
   UpstreamConnection& connection = *connections_.back();
-  connection.client = bound;
+  connection.bound = bound;
   connection.opened_at_ms = host_.mono_ms();
   connection.deadline_ms = host_.mono_ms() + std::int64_t{settings_.connect_timeout_seconds} * 1000;
   ++opening_;
@@ -222,15 +240,12 @@ void UpstreamPool::on_opened(UpstreamConnection& connection) noexcept {
 }
 
 void UpstreamPool::hand_over(UpstreamConnection& connection) {
+  if (bound_to_client() && connection.bound == nullptr) return drop(connection);  // of no use to another
   const auto waiter = bound_to_client()
                           ? std::find_if(waiters_.begin(), waiters_.end(),
-                                         [&](const Waiter& w) { return w.client == connection.client; })
+                                         [&](const Waiter& w) { return w.client == connection.bound; })
                           : waiters_.begin();
-  if (waiter == waiters_.end()) {
-    // Nobody waits any more; a connection made for one client is of no use to another.
-    if (bound_to_client()) return drop(connection);
-    return park(connection);
-  }
+  if (waiter == waiters_.end()) return park(connection);
   ClientConnection& client = *waiter->client;
   waiters_.erase(waiter);
   shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
@@ -239,9 +254,7 @@ void UpstreamPool::hand_over(UpstreamConnection& connection) {
 }
 
 void UpstreamPool::park(UpstreamConnection& connection) {
-  connection.client = nullptr;
-  const bool worn = connection.transactions >= settings_.transactions_per_connection;
-  if (worn || settings_.idle_max == 0) return drop(connection);
+  if (settings_.idle_max == 0) return drop(connection);
   connection.idle = true;
   connection.idle_since_ms = host_.mono_ms();
   connection.deadline_ms = 0;
@@ -249,6 +262,7 @@ void UpstreamPool::park(UpstreamConnection& connection) {
                                                      metrics::ConnectionState::active);
   shard_.up<metrics::Metric::upstream_connections>(server_label(connection), metrics::ConnectionState::idle);
   idle_.push_back(&connection);
+  if (bound_to_client() && !waiters_.empty()) open_more();
 }
 
 // --- giving back ----------------------------------------------------------------------------------
@@ -256,26 +270,26 @@ void UpstreamPool::park(UpstreamConnection& connection) {
 void UpstreamPool::forget(ClientConnection& client) {
   cancel(client);
   if (!bound_to_client()) return;
-  for (const auto& connection : connections_) {
-    if (connection->client == &client) {
-      connection->client = nullptr;
-      drop(*connection);
-      return;
-    }
-  }
+  UpstreamConnection* own = connection_of(client);
+  if (own == nullptr) return;
+  own->bound = nullptr;
+  if (own->idle) drop(*own);
 }
 
 void UpstreamPool::release(UpstreamConnection& connection) {
-  if (bound_to_client() && !connection.lost()) return;  // stays with its client until that goes
   connection.client = nullptr;
   if (connection.lost()) return drop(connection);
   if (connection.link().outstanding() > 0) {
     connection.deadline_ms = host_.mono_ms() + settle_ms;
     return;
   }
-  if (!waiters_.empty() && connection.transactions < settings_.transactions_per_connection)
-    return hand_over(connection);
-  park(connection);
+  settled(connection);
+}
+
+// Nobody has it and it owes nothing.
+void UpstreamPool::settled(UpstreamConnection& connection) {
+  if (connection.transactions >= settings_.transactions_per_connection) return drop(connection);
+  hand_over(connection);
 }
 
 void UpstreamPool::abort(UpstreamConnection& connection) {
@@ -285,6 +299,12 @@ void UpstreamPool::abort(UpstreamConnection& connection) {
 }
 
 void UpstreamPool::drop(UpstreamConnection& connection) {
+  remove(connection);
+  if (!waiters_.empty()) open_more();
+}
+
+// drop() without opening another one in its place.
+void UpstreamPool::remove(UpstreamConnection& connection) {
   const auto at = std::find_if(connections_.begin(), connections_.end(),
                                [&](const auto& owned) { return owned.get() == &connection; });
   if (at == connections_.end()) return;
@@ -294,9 +314,14 @@ void UpstreamPool::drop(UpstreamConnection& connection) {
       connection.idle ? metrics::ConnectionState::idle : metrics::ConnectionState::active);
   connection.idle = false;
   connection.close();
+  // Whoever was to have this one needs another.
+  if (ClientConnection* bound = std::exchange(connection.bound, nullptr); bound != nullptr) {
+    for (Waiter& waiter : waiters_) {
+      if (waiter.client == bound) waiter.promised = false;
+    }
+  }
   host_.bury(std::move(*at));
   connections_.erase(at);
-  if (!waiters_.empty() && !bound_to_client()) open_more();
 }
 
 // --- what connections tell ------------------------------------------------------------------------
@@ -312,12 +337,7 @@ void UpstreamPool::on_answer(UpstreamConnection& connection) noexcept {
   if (connection.client != nullptr) return connection.client->on_upstream_answer(connection);
   // Given back while it still owed replies: only a RSET that was accepted makes it clean.
   if (connection.link().outstanding() > 0) return;
-  if (connection.link().answered() == session::Expect::rset && reply.code == 250) {
-    if (!waiters_.empty() && connection.transactions < settings_.transactions_per_connection) {
-      return hand_over(connection);
-    }
-    return park(connection);
-  }
+  if (connection.link().answered() == session::Expect::rset && reply.code == 250) return settled(connection);
   drop(connection);
 }
 
@@ -345,8 +365,7 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   const std::string text = connection.link().name() + ": " + connection.link().failure_text();
   const std::size_t server = connection.target().server;
   session::XClient xclient = connection.target().xclient;
-  ClientConnection* bound = connection.client;
-  connection.client = nullptr;
+  ClientConnection* bound = std::exchange(connection.bound, nullptr);
   count_connect(connection, connect_result(failure));
   const bool clear_text_next = connection.tls_was_the_problem() && connection.target().use_tls &&
                                settings_.tls == config::UpstreamTls::opportunistic;
@@ -355,9 +374,10 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   } else {
     servers_[server].down_until_ms = host_.mono_ms() + down_ms;
   }
+  const auto waits = [&](const Waiter& waiter) { return !bound_to_client() || waiter.client == bound; };
   // The next attempt first, so that drop() does not start another one for the same waiter.
   bool going_on = false;
-  if (!waiters_.empty()) {
+  if (std::any_of(waiters_.begin(), waiters_.end(), waits)) {
     const std::size_t next = clear_text_next ? server : next_server(server + 1);
     if (next != server) {
       shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
@@ -366,17 +386,12 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
     going_on = start(next, std::move(xclient), bound);
   }
   std::deque<Waiter> disappointed;
-  if (!going_on && opening_ == 0) {
+  if (!going_on && opening_ == 0 && !bound_to_client()) {
     disappointed.swap(waiters_);
-  } else if (!going_on && bound == nullptr && !waiters_.empty()) {
+  } else if (!going_on) {
     // Others are still being opened, but one attempt fewer: without one waiter fewer drop() would make
     // another attempt at once, and so on while the server refuses.
-    disappointed.push_back(waiters_.front());
-    waiters_.pop_front();
-  } else if (!going_on && bound != nullptr) {
-    const auto at =
-        std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return w.client == bound; });
-    if (at != waiters_.end()) {
+    if (const auto at = std::find_if(waiters_.begin(), waiters_.end(), waits); at != waiters_.end()) {
       disappointed.push_back(*at);
       waiters_.erase(at);
     }

@@ -2,7 +2,9 @@
 // servers and a bounded queue of sessions that wait.
 //
 // A session gets the connection opened or used last (it is the most likely to live). A connection
-// comes back clean: what it still owes is read first, and anything unexpected ends it.
+// comes back clean: what it still owes is read first, and anything unexpected ends it. With
+// client_identity = "xclient" a connection stays bound to the client that the server was told of, and is
+// given up when the bound on connections leaves no room for another client.
 #pragma once
 
 #include <cstdint>
@@ -54,13 +56,16 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void on_lost(UpstreamConnection& connection) noexcept override;
   void on_handshake(const Handshake& handshake) noexcept override;
   void on_writable(UpstreamConnection& connection) noexcept override;
-  void open_for(session::XClient xclient, ClientConnection* bound);
+  UpstreamConnection* connection_of(const ClientConnection& client);
+  bool take(UpstreamConnection& connection, ClientConnection& client);
   void open_more();
   bool start(std::size_t server, session::XClient xclient, ClientConnection* bound);
   std::size_t next_server(std::size_t after) const;
+  void settled(UpstreamConnection& connection);
   void hand_over(UpstreamConnection& connection);
   void park(UpstreamConnection& connection);
   void drop(UpstreamConnection& connection);
+  void remove(UpstreamConnection& connection);
   void opening_failed(UpstreamConnection& connection);
   void attach(UpstreamConnection& connection, ClientConnection& client);
   bool bound_to_client() const { return settings_.client_identity == config::ClientIdentity::xclient; }
@@ -70,6 +75,7 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   struct Waiter {
     ClientConnection* client;
     std::int64_t deadline_ms;
+    bool promised = false;  // bound_to_client(): one is being opened, or cleaned, for this client
   };
   struct ServerState {
     std::int64_t down_until_ms = 0;        // after a failed connect

@@ -68,8 +68,8 @@ def test_reload_of_a_broken_file_keeps_the_old_one(gateway):
     assert gateway.metric("portcullis_config_last_reload_successful") == 0
     assert gateway.metric("portcullis_config_last_reload_success_timestamp_seconds") == before
     assert swaks(gateway.port("mx"), "stranger@example.org", "bob@example.com").ok
-    (event,) = [e for e in gateway.journal(type="event") if "reload" in e["event"] and e["level"] == "error"]
-    assert event["event"] == "reload_failed" and f"{gateway.config}:" in gateway.process.errors()
+    (event,) = gateway.wait_for_journal(type="event", event="reload_failed")
+    assert event["level"] == "error" and f"{gateway.config}:" in gateway.process.errors()
     gateway.tree["listener"][0]["tls"] = "starttls"
     gateway.reload()
     assert gateway.metric("portcullis_config_last_reload_successful") == 1

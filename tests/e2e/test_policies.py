@@ -81,7 +81,7 @@ def test_a_refusal_names_rule_and_id(start):
     with session(gateway) as client:
         code, text = attempt(client, CAROL, f"From: {CAROL}\r\n")
     assert code == 553 or code == 550
-    (record,) = [r for r in gateway.wait_for_journal(type="transaction") if r["result"] == "rejected"]
+    (record,) = gateway.wait_for_journal(type="transaction", result="rejected")
     assert record["rule"] == "identity" and "identity" in text and record["id"].split(".")[0] in text, (text, record)
 
 

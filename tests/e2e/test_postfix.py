@@ -9,8 +9,10 @@ from parts.clients import curl, message, swaks
 from parts.gateway import ALICE, PASSWORD, Gateway, settings
 from parts.loopback import ADDRESS, listens, wait_until
 from parts.postfix import Postfix
+from wire import Wire
 
 BOB = "bob@example.net"
+CAROL = "carol@example.com"
 
 
 def gateway_before(postfix, directory, program, pair, **upstream):
@@ -91,6 +93,37 @@ def test_postfix_learns_who_the_client_is(parts, directory, program, pair, autho
         received = mail.split(b"Received:")[1]
         assert b"[127.0.0.2]" in received and b"with ESMTPA" in received
         assert b"from " + record["helo"].encode() + b" (" in received
+
+
+def test_postfix_learns_when_a_session_goes_over_to_somebody_else(parts, directory, program, pair):
+    """A proxy in front names one client after the other, a client changes its HELO: never does one pass for another."""
+    postfix = parts.use(Postfix.upstream(directory / "postfix"))
+    tree = settings(directory, pair, postfix.port)
+    tree["upstream"][0]["client_identity"] = "xclient"
+    tree["network"] = [{"name": "front", "addresses": ["127.0.0.1", ADDRESS], "may_send_xclient": True}]
+    gateway = parts.use(Gateway(program, directory, tree))
+    stages = [(b"XCLIENT ADDR=203.0.113.7 LOGIN=carol@example.com", "one.test", "203.0.113.7", CAROL),
+              (b"XCLIENT ADDR=203.0.113.9", "two.test", "203.0.113.9", None),
+              (None, "three.test", "203.0.113.9", None),
+              (None, "three.test", "203.0.113.9", None)]
+    with Wire(gateway.port("mx")) as client:
+        for number, (command, helo, address, login) in enumerate(stages, 1):
+            if command:
+                assert client.ask(command)[0] == 220
+            assert client.ask(b"EHLO " + helo.encode())[0] == 250
+            sender = login or "stranger@example.org"
+            assert client.ask(f"MAIL FROM:<{sender}>".encode())[0] == 250
+            assert client.ask(b"RCPT TO:<bob@example.com>")[0] == 250
+            assert client.ask(b"DATA")[0] == 354
+            assert client.ask(message(sender, "bob@example.com", f"stage {number}").encode() + b".")[0] == 250
+    mails = {re.search(rb"^Subject: stage (\d)", mail, re.MULTILINE)[1]: mail
+             for mail in postfix.mailbox("bob@example.com").wait_for(len(stages))}
+    for number, (_, helo, address, login) in enumerate(stages, 1):
+        received = mails[str(number).encode()].split(b"Received:")[1]
+        assert re.match(rf" from {helo} \(\S* ?\[{address}\]\)".encode(), received), received
+        assert (b"with ESMTPA" in received) == bool(login), received
+    # The last two came from the same client in the same words: by one connection.
+    assert gateway.metric("portcullis_upstream_connection_reuses_total") == 1
 
 
 @pytest.mark.parametrize("tls", ["opportunistic", "required", "verified"])

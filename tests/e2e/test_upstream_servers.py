@@ -2,6 +2,8 @@
 is offered to clients because of what they offer."""
 
 import base64
+import contextlib
+import os
 import re
 import smtplib
 import ssl
@@ -22,13 +24,15 @@ TEXT = f"From: {ALICE}\r\nSubject: servers\r\n\r\nbody\r\n"
 @pytest.fixture
 def start(parts, directory, program, pair):
     """start(upstream..., **settings of [[upstream]]): a gateway before these; does not wait until one is up."""
-    def start(*upstreams, ready=True, users=((ALICE, PASSWORD),), limits=None, **changes):
+    def start(*upstreams, ready=True, users=((ALICE, PASSWORD),), limits=None, wrapper=(), workers=None, **changes):
         tree = settings(directory, pair, upstreams[0].port)
         tree["upstream"][0].update({"servers": [f"{ADDRESS}:{u.port}" for u in upstreams], "connect_timeout": "3s",
                                     "command_timeout": "3s", **changes})
         if limits:
             tree["limits"] = limits
-        gateway = parts.use(Gateway(program, directory, tree, users=users, ready=ready))
+        if workers:
+            tree["workers"] = workers
+        gateway = parts.use(Gateway(program, directory, tree, users=users, ready=ready, wrapper=wrapper))
         if not ready:
             gateway.process.ready(lambda: listens(gateway.port("mx")))
         return gateway
@@ -57,6 +61,36 @@ def send(client, recipient=BOB, text=TEXT):
 
 def verbs(commands):
     return {command.split(b" ")[0].upper() for command in commands}
+
+
+# --- connections bound to a client
+
+
+def test_bound_connections_are_bounded(parts, start, directory):
+    """With XCLIENT each client has a connection of its own: no more of them than configured, however many clients."""
+    postfix = parts.use(Postfix.upstream(directory / "postfix"))
+    gateway = start(postfix, client_identity="xclient", connections_max=2, waiting_max=3, workers=1)
+    with contextlib.ExitStack() as closing:
+        clients = [closing.enter_context(session(gateway)) for _ in range(6)]
+        for _ in range(2):  # the second time each has lost its connection to the others
+            for client in clients:
+                assert send(client)[0] == 250
+                assert gateway.metric("portcullis_upstream_connections") <= 2
+        # The one who sent last still has its own, and uses it.
+        before = gateway.metric("portcullis_upstream_connection_reuses_total")
+        assert send(clients[-1])[0] == 250
+        assert gateway.metric("portcullis_upstream_connection_reuses_total") == before + 1
+        # Two in the middle of a transaction: the third waits until one of them has ended.
+        for client in clients[:2]:
+            assert client.mail(ALICE)[0] == 250 and client.rcpt(BOB)[0] == 250
+        clients[2].mail(ALICE)
+        clients[2].putcmd("RCPT", f"TO:<{BOB}>")
+        wait_until(lambda: gateway.metric("portcullis_upstream_waiting") == 1, "the third to wait")
+        assert gateway.metric("portcullis_upstream_connections") == 2
+        assert clients[0].data(TEXT)[0] == 250
+        assert clients[2].getreply()[0] == 250
+        assert clients[2].data(TEXT)[0] == 250 and clients[1].data(TEXT)[0] == 250
+    wait_until(lambda: gateway.metric("portcullis_upstream_connections") == 0, "the connections to go with their clients")
 
 
 # --- TLS
@@ -204,6 +238,21 @@ def test_the_first_dies_while_running(parts, start):
     assert gateway.metric("portcullis_upstream_up", server=f"{ADDRESS}:{second.port}") == 1
     assert gateway.http("/readyz")[0] == 200
     assert gateway.metric("portcullis_upstream_failovers_total") >= 1 or send(client)[0] == 250
+
+
+def test_a_name_of_several_addresses(parts, start, directory):
+    """Nobody listens at the first address of the name; one server, so no failover is counted."""
+    upstream = parts.use(ScriptedUpstream())
+    hosts = directory / "hosts"
+    hosts.write_text(f"127.0.0.77 legacy.test\n{ADDRESS} legacy.test\n")
+    own_hosts = ("unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount",
+                 "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
+    gateway = start(upstream, servers=[f"legacy.test:{upstream.port}"], wrapper=own_hosts)
+    for _ in range(3):
+        assert send(session(gateway))[0] == 250
+    assert gateway.metric("portcullis_upstream_connects_total", result="success") >= 1
+    assert gateway.metric("portcullis_upstream_connects_total", result="refused") == 0
+    assert gateway.metric("portcullis_upstream_failovers_total") == 0
 
 
 def test_the_first_comes_back(parts, start):
