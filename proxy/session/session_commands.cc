@@ -137,8 +137,11 @@ smtp::Extensions Session::offered() const {
   offer.pipelining = true;
   offer.enhanced_status_codes = true;
   offer.chunking = true;
-  offer.eight_bit_mime = offer_.extensions.eight_bit_mime || listener_.upstream.assume_eight_bit;
-  offer.smtputf8 = offer_.extensions.smtputf8 && offer.eight_bit_mime;
+  // Of a server that nobody has reached yet the best is assumed: mail to it is deferred anyway, and a client
+  // that hears of no SMTPUTF8 sends a message that needs it back to its author.
+  offer.eight_bit_mime =
+      offer_.extensions.eight_bit_mime || listener_.upstream.assume_eight_bit || !offer_.known;
+  offer.smtputf8 = (offer_.extensions.smtputf8 || !offer_.known) && offer.eight_bit_mime;
   offer.dsn = offer_.extensions.dsn;
   std::uint64_t size = listener_.settings.limits.message_octets;
   const std::uint64_t behind = offer_.extensions.size.value_or(0);

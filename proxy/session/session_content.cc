@@ -177,9 +177,13 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
   const bool eight_bit = c.bdat ? c.scanner.saw_eight_bit() : c.reader.saw_eight_bit();
   if (eight_bit && link_ != nullptr && !link_->extensions().eight_bit_mime &&
       !listener_.upstream.assume_eight_bit) {
-    // Converting would break signatures; sending it anyway would break the message.
+    // Converting would break signatures; sending it anyway would break the message. A client that relied
+    // on our offer hears a truer one next time, and may convert.
     return refuse_message(
-        refusal(554, "5.6.3", "Message has 8-bit content and the mail server behind takes none"), {}, fx);
+        offered().eight_bit_mime
+            ? refusal(451, "4.6.3", "The mail server behind takes no 8-bit content now")
+            : refusal(554, "5.6.3", "Message has 8-bit content and the mail server behind takes none"),
+        {}, fx);
   }
   if (!c.size_judged && c.octets > env_.chain.message_octets_allowed(client_facts())) {
     // Too large already, whatever is still to come: the upstream need not see the rest.

@@ -140,9 +140,10 @@ void Session::upstream_ready(UpstreamLink& link, Now now, Effects& fx) {
   t.pooled = link.transactions() > 0;
   ++t.attempts;
   if (t.mail.smtputf8 && !link.extensions().smtputf8) {
-    // Offered on the word of an earlier probe; this server can not, and nobody may downgrade.
+    // Offered on the word of an earlier probe, or of none; this server can not, and nobody may downgrade.
+    // The client's next session hears a truer offer.
     leave_upstream(fx);
-    t.upstream_refusal = refusal(550, "5.6.7", "The mail server behind does not support SMTPUTF8");
+    t.upstream_refusal = refusal(451, "4.6.7", "The mail server behind does not take SMTPUTF8 now");
     settle_all_recipients(*t.upstream_refusal, fx);
     arm(Deadline::command, now);
   } else {

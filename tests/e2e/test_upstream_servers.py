@@ -375,6 +375,34 @@ def test_dsn_reaches_postfix(parts, start, directory):
     assert re.search(r"sender delivery status notification", postfix.log()), postfix.log()
 
 
+def test_a_server_that_nobody_has_reached_yet(parts, start):
+    """The gateway starts while the server behind is away. A client must not hear of fewer extensions than there may
+    be: it would send the message back to its author. What turns out to be missing is a reason to come again."""
+    upstream = parts.use(ScriptedUpstream({"GREETING": b"421 4.3.2 not now\r\n"}))
+    gateway = start(upstream, ready=False)
+    client = session(gateway)
+    assert client.has_extn("8bitmime") and client.has_extn("smtputf8")
+    assert client.mail(ALICE, ["BODY=8BITMIME", "SMTPUTF8"])[0] == 250
+    assert client.rcpt(BOB)[0] == 451
+    assert client.rset()[0] == 250
+    # It comes, and knows neither.
+    upstream.answers["GREETING"] = b"220 old\r\n"
+    upstream.answers["EHLO"] = b"250-old\r\n250 SIZE\r\n"
+    wait_until(gateway.is_ready, "the server behind")
+    assert client.mail(ALICE, ["SMTPUTF8"])[0] == 250
+    code, said = client.rcpt(BOB)
+    assert code == 451 and said.startswith(b"4.6.7"), (code, said)
+    assert client.rset()[0] == 250
+    assert client.mail(ALICE, ["BODY=8BITMIME"])[0] == 250 and client.rcpt(BOB)[0] == 250
+    code, said = client.data(TEXT.encode() + b"\xc3\xa4\r\n")
+    assert code == 451 and said.startswith(b"4.6.3"), (code, said)
+    assert upstream.messages == []
+    # Seven-bit mail goes, and the next session hears the truth.
+    client = session(gateway)
+    assert not client.has_extn("8bitmime") and not client.has_extn("smtputf8")
+    assert send(client)[0] == 250
+
+
 def test_eight_bit_not_offered(parts, start):
     """8-bit content to a server that does not take it is refused, not sent and not altered."""
     upstream = parts.use(ScriptedUpstream({"EHLO": b"250-scripted\r\n250 PIPELINING\r\n"}))
