@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -18,10 +19,21 @@ constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }  // WSP of RFC
 // VCHAR of RFC 5234: printable, no blank.
 constexpr bool is_visible(char c) { return c > 0x20 && c < 0x7f; }
 
-// atext of RFC 5322 3.2.3.
-constexpr bool is_atext(char c) {
-  return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
+// Whether one of `text` is above 127. Branch-free, so that compilers look at many octets at once.
+constexpr bool has_eight_bit(std::string_view text) {
+  unsigned char all = 0;
+  for (const char c : text) all = static_cast<unsigned char>(all | static_cast<unsigned char>(c));
+  return all >= 0x80;
 }
+
+// atext of RFC 5322 3.2.3, asked for every octet of every address: a table.
+inline constexpr auto atext_table = [] {
+  std::array<bool, 256> table{};
+  for (unsigned c = 0; c < 0x80; ++c) table[c] = is_alnum(static_cast<char>(c));
+  for (const char c : std::string_view("!#$%&'*+-/=?^_`{|}~")) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}();
+constexpr bool is_atext(char c) { return atext_table[static_cast<unsigned char>(c)]; }
 
 // Value of a hexadecimal digit of either case, -1 for anything else.
 constexpr int hex_value(char c) {

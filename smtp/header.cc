@@ -111,7 +111,7 @@ bool HeaderReader::check_once(const Row& row, std::string_view name) {
 bool HeaderReader::read_authors(std::string_view name, std::string_view body,
                                 std::vector<HeaderMailbox>& out) {
   const std::string text = unfold(body);
-  if (!options_.smtputf8 && !std::ranges::all_of(text, is_ascii)) return fail(name, "octets above 127");
+  if (!options_.smtputf8 && has_eight_bit(text)) return fail(name, "octets above 127");
   if (options_.smtputf8 && !is_valid_utf8(text)) return fail(name, "invalid UTF-8");
   auto mailboxes = parse_author_list(text, options_.smtputf8);
   if (!mailboxes) return fail(name, mailboxes.error());
@@ -185,7 +185,7 @@ std::expected<HeaderFacts, HeaderFault> parse_header(std::string_view block, con
     if (!reader.read(field)) return std::unexpected(std::move(reader.fault()));
   }
   if (!reader.finish()) return std::unexpected(std::move(reader.fault()));
-  reader.facts().eight_bit = !std::ranges::all_of(block, is_ascii);
+  reader.facts().eight_bit = has_eight_bit(block);
   return std::move(reader.facts());
 }
 

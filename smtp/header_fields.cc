@@ -1,6 +1,7 @@
 #include "smtp/header_fields.h"
 
 #include <algorithm>
+#include <array>
 
 #include "smtp/ascii.h"
 #include "smtp/limits.h"
@@ -14,9 +15,13 @@ std::unexpected<HeaderFault> fault(std::string reason) {
 
 // Controls split lines for some readers (VT, FF, FS, GS, RS) or end strings (NUL). ISO-2022 text that
 // was not encoded needs ESC, SO and SI, and old clients in Asia send it.
-constexpr bool is_refused_control(char c) {
-  return is_control(c) && c != '\t' && c != 0x1b && c != 0x0e && c != 0x0f;
-}
+constexpr auto refused_controls = [] {
+  std::array<bool, 256> table{};
+  for (unsigned c = 0; c < 0x80; ++c) table[c] = is_control(static_cast<char>(c));
+  for (const unsigned c : {0x09U, 0x0eU, 0x0fU, 0x1bU}) table[c] = false;
+  return table;
+}();
+bool is_refused_control(char c) { return refused_controls[static_cast<unsigned char>(c)]; }
 
 bool is_all_blank(std::string_view line) { return std::ranges::all_of(line, is_blank); }
 
@@ -66,12 +71,12 @@ std::expected<std::vector<HeaderField>, HeaderFault> split_header(std::string_vi
 std::string unfold(std::string_view body) {
   std::string text;
   text.reserve(body.size());
-  for (std::size_t i = 0; i < body.size(); ++i) {
-    if (body.substr(i).starts_with("\r\n")) {
-      ++i;
-    } else if (!text.empty() || !is_blank(body[i])) {
-      text += body[i];
-    }
+  while (!body.empty()) {
+    const std::size_t fold = std::min(body.find("\r\n"), body.size());
+    std::string_view line = body.substr(0, fold);
+    body.remove_prefix(std::min(fold + 2, body.size()));
+    while (text.empty() && !line.empty() && is_blank(line.front())) line.remove_prefix(1);
+    text += line;
   }
   while (!text.empty() && is_blank(text.back())) text.pop_back();
   return text;

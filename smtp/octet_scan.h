@@ -210,12 +210,42 @@ std::size_t plain_run(const char* text, std::size_t size, LinePosition& position
   return size;
 }
 
+// Passes over the whole blocks at the start of `text` in which no `Wanted` follows a LF; returns their size.
+// `lf_before`: whether the octet before the next one is a LF.
+#ifdef __SSE2__
+template <char Wanted>
+__attribute__((target("avx2"))) std::size_t blocks_without(std::string_view text, std::uint64_t& lf_before) {
+  // Each octet is compared together with the one before it; the first one's is no longer there.
+  if (text.size() <= scan_block_octets || (lf_before != 0 && text.front() == Wanted)) return 0;
+  const __m256i wanted = _mm256_set1_epi8(Wanted);
+  const __m256i lf = _mm256_set1_epi8('\n');
+  const auto found = [&](const char* at) __attribute__((target("avx2"))) {
+    return _mm256_and_si256(
+        _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), wanted),
+        _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at - 1)), lf));
+  };
+  std::size_t at = 1;
+  for (; at + scan_block_octets <= text.size(); at += scan_block_octets) {
+    const __m256i any = _mm256_or_si256(found(text.data() + at), found(text.data() + at + 32));
+    if (_mm256_movemask_epi8(any) != 0) break;
+  }
+  lf_before = text[at - 1] == '\n' ? 1 : 0;
+  return at;
+}
+#else
+template <char Wanted>
+std::size_t blocks_without(std::string_view, std::uint64_t&) {
+  return 0;
+}
+#endif
+
 // Index of the first `Wanted` in `text` that follows a LF (or comes first when `line_start`); npos when
 // there is none, and then `line_start` becomes whether the last octet is a LF.
 template <char Wanted>
-std::size_t find_at_line_start(std::string_view text, bool& line_start) {
+std::size_t find_at_line_start(std::string_view text, bool& line_start, bool wide = wide_blocks) {
   std::uint64_t lf_before = line_start ? 1 : 0;
-  for (std::size_t at = 0; at < text.size(); at += scan_block_octets) {
+  const std::size_t begin = wide ? blocks_without<Wanted>(text, lf_before) : 0;
+  for (std::size_t at = begin; at < text.size(); at += scan_block_octets) {
     const std::size_t octets = std::min(text.size() - at, scan_block_octets);
     const bool whole = octets == scan_block_octets;
     const OctetBlock block =

@@ -155,9 +155,12 @@ bool bare_postmaster(Cursor& cursor, Mailbox& out) {
 }
 
 bool needs_quotes(std::string_view local) {
-  if (local.empty() || local.front() == '.' || local.back() == '.') return true;
-  if (local.find("..") != std::string_view::npos) return true;
-  return !std::ranges::all_of(local, [](char c) { return is_atext(c) || c == '.' || !is_ascii(c); });
+  char before = '.';  // a dot stands between atoms only
+  for (const char c : local) {
+    if (c == '.' ? before == '.' : !is_atext(c) && is_ascii(c)) return true;
+    before = c;
+  }
+  return before == '.';
 }
 
 void append_mailbox(std::string& out, const Mailbox& mailbox) {

@@ -1,7 +1,5 @@
 #include "proxy/session/received.h"
 
-#include <fmt/format.h>
-
 #include <array>
 
 namespace portcullis::session {
@@ -34,10 +32,29 @@ std::string date_time(std::chrono::system_clock::time_point time) {
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(day);
   const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - day));
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000",
-                     days[std::chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
-                     months[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
-                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
+  std::string out;
+  out.reserve(std::string_view("Sat, 21 Nov 2026 12:00:00 +0000").size());
+  const auto two_digits = [&out](long value) {
+    out += static_cast<char>('0' + value / 10 % 10);
+    out += static_cast<char>('0' + value % 10);
+  };
+  // By hand: it is in every message.
+  out += days[std::chrono::weekday(day).c_encoding()];
+  out += ", ";
+  two_digits(static_cast<unsigned>(date.day()));
+  out += ' ';
+  out += months[static_cast<unsigned>(date.month()) - 1];
+  out += ' ';
+  two_digits(static_cast<int>(date.year()) / 100);
+  two_digits(static_cast<int>(date.year()) % 100);
+  out += ' ';
+  two_digits(clock.hours().count());
+  out += ':';
+  two_digits(clock.minutes().count());
+  out += ':';
+  two_digits(clock.seconds().count());
+  out += " +0000";
+  return out;
 }
 
 void append_received(std::string& out, const ReceivedFacts& facts) {

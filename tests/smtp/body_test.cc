@@ -463,6 +463,16 @@ TEST(OctetScan, WideBlocksChangeNothing) {
       return std::tuple(first, without, position.after_cr, position.line_start, eight_bit);
     };
     ASSERT_EQ(answers(wide_blocks), answers(false));
+    const std::string_view view(exact.data(), exact.size());
+    for (std::size_t from = 0; from < 70; from += 1 + random() % 7) {
+      bool line_start = before.line_start;
+      bool line_start_narrow = line_start;
+      const std::size_t found = find_at_line_start<'.'>(view.substr(from), line_start, wide_blocks);
+      ASSERT_EQ(found, find_at_line_start<'.'>(view.substr(from), line_start_narrow, false));
+      if (found == std::string_view::npos) {
+        ASSERT_EQ(line_start, line_start_narrow);
+      }
+    }
   }
 }
 
