@@ -1,5 +1,6 @@
 """CPU time and memory of processes, and one run of the load generator against one server."""
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -59,13 +60,24 @@ class Load:
     def idle_kib(self, server, way, sessions):
         """Memory a session that does nothing costs, in KiB, over many of them."""
         before = resident_kib(server.pids())
+        with self.crowd(way, sessions):
+            time.sleep(0.5)
+            after = resident_kib(server.pids())
+        return (after - before) / sessions
+
+    @contextlib.contextmanager
+    def crowd(self, way, sessions):
+        """Meanwhile so many sessions are open and do nothing."""
+        if sessions == 0:
+            yield
+            return
         command = self.command(way, sessions=sessions, messages=0, hold=True)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
             line = load.stdout.readline()
             if line.split() != ["holding", str(sessions)]:
-                raise LoadFailed(f"{server.name}: not all idle sessions opened: {line}{load.stdout.read()}")
-            time.sleep(0.5)
-            after = resident_kib(server.pids())
-            load.stdin.close()
-            load.wait(120)
-        return (after - before) / sessions
+                raise LoadFailed(f"not all idle sessions opened: {line}{load.stdout.read()}")
+            try:
+                yield
+            finally:
+                load.stdin.close()
+                load.wait(120)

@@ -136,7 +136,7 @@ class Portcullis(Server):
 
     def ways(self):
         return {"plain": Way(self.plain), "plain-bdat": Way(self.bdat),
-                "tls": Way(self.submission, "starttls", login=True)}
+                "tls": Way(self.submission, "starttls", login=True), "tls-open": Way(self.plain, "starttls")}
 
 
 class Haproxy(Server):
@@ -173,7 +173,7 @@ backend sink
         self.start("haproxy", "-db", "-f", config)
 
     def ways(self):
-        return {"plain": Way(self.plain), "tls": Way(self.tls, "implicit")}
+        return {"plain": Way(self.plain), "tls": Way(self.tls, "implicit"), "tls-open": Way(self.tls, "implicit")}
 
 
 class NginxAuth(Server):
@@ -242,6 +242,7 @@ mail {{
         listen {ADDRESS}:{self.plain} backlog=4096;
         protocol smtp;
         smtp_auth none;
+        starttls on;
     }}
     server {{
         listen {ADDRESS}:{self.tls} backlog=4096;
@@ -254,7 +255,7 @@ mail {{
         self.start("nginx", "-e", self.directory / "error.log", "-c", config)
 
     def ways(self):
-        return {"plain": Way(self.plain), "tls": Way(self.tls, "starttls", login=True)}
+        return {"plain": Way(self.plain), "tls": Way(self.tls, "starttls", login=True), "tls-open": Way(self.plain, "starttls")}
 
     def stop(self):
         super().stop()

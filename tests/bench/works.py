@@ -16,6 +16,7 @@ class Work:
     options: dict = dataclasses.field(default_factory=dict)
     value: typing.Callable = None
     idle: bool = False
+    crowd: int = 0           # TLS sessions that do nothing meanwhile
     scaled: str = "sessions"  # which option --scale shortens
 
 
@@ -27,12 +28,20 @@ def cpu_s_per_gb(result):
     return result["cpu"] / (result["load"]["octets_sent"] / 1e9)
 
 
+def cpu_ms_per_session(result):
+    return 1000 * result["cpu"] / result["load"]["sessions_ok"]
+
+
 def session_p50(result):
     return result["load"]["session_ms"]["p50"]
 
 
-def work(key, title, unit, way, goal, value=None, idle=False, **options):
-    return Work(key, title, unit, way, goal, options, value, idle)
+def session_p99(result):
+    return result["load"]["session_ms"]["p99"]
+
+
+def work(key, title, unit, way, goal, value=None, idle=False, crowd=0, **options):
+    return Work(key, title, unit, way, goal, options, value, idle, crowd)
 
 
 WORKS = [
@@ -45,10 +54,16 @@ WORKS = [
          cpu_ms_per_message, sessions=1500, parallel=64, size=4 * KIB),
     work("resumed-tls", "new session per message, resumed TLS 1.3 + AUTH", "CPU ms a message", "tls", 0.85,
          cpu_ms_per_message, sessions=2000, parallel=16, size=4 * KIB, resume=True),
+    work("handshake", "session of a full TLS 1.3 handshake and EHLO", "CPU ms a session", "tls-open", 1.0,
+         cpu_ms_per_session, sessions=2000, parallel=16, messages=0),
+    work("handshake-resumed", "the same, resumed", "CPU ms a session", "tls-open", 1.0,
+         cpu_ms_per_session, sessions=2000, parallel=16, messages=0, resume=True),
     work("lockstep", "100 messages a session, plain", "CPU ms a message", "plain", 0.85,
          cpu_ms_per_message, sessions=128, messages=100, parallel=64, size=4 * KIB),
     work("lockstep-bdat", "100 messages a session, plain, `chunking = true`", "CPU ms a message", "plain-bdat", 0.85,
          cpu_ms_per_message, sessions=128, messages=100, parallel=64, size=4 * KIB),
+    work("crowd", "100 messages a session, plain, beside 6,000 idle TLS sessions", "CPU ms a message", "plain", 0.85,
+         cpu_ms_per_message, crowd=6000, sessions=128, messages=100, parallel=64, size=4 * KIB),
     work("pipelined", "100 messages a session, client pipelines", "CPU ms a message", "plain", 0.85,
          cpu_ms_per_message, sessions=192, messages=100, parallel=64, size=4 * KIB, pipeline=True),
     work("tls", "100 messages a session, TLS", "CPU ms a message", "tls", 0.85,
@@ -59,6 +74,10 @@ WORKS = [
          cpu_s_per_gb, sessions=4, messages=16, parallel=4, size=10 * MIB),
     work("latency-plain", "latency added to a session, 50 a second, plain", "ms, p50", "plain", 1.0,
          session_p50, sessions=150, parallel=4, rate=50, size=4 * KIB),
+    work("latency-plain-p99", "the same, p99", "ms, p99", "plain", 1.0,
+         session_p99, sessions=600, parallel=4, rate=50, size=4 * KIB),
     work("latency-tls", "latency added to a session, 50 a second, TLS", "ms, p50", "tls", 1.0,
          session_p50, sessions=150, parallel=4, rate=50, size=4 * KIB),
+    work("latency-tls-p99", "the same, p99", "ms, p99", "tls", 1.0,
+         session_p99, sessions=600, parallel=4, rate=50, size=4 * KIB),
 ]
