@@ -430,3 +430,47 @@ def test_mail_from_postfix_and_to_it_names_the_same_message(parts, start, direct
     for record in records:
         postfix.wait_for_log(rf"{record['queue_id']}: .*orig_queue_id={re.escape(record['id'])}|{record['queue_id']}: removed")
     assert gateway.metric("portcullis_upstream_connection_reuses_total") == 4
+
+
+# --- what we add, and what says that a message goes round in circles
+
+
+def test_the_login_for_a_server_that_is_trusted_with_it(parts, start):
+    """RFC 4954 section 5."""
+    upstream = parts.use(ScriptedUpstream({"EHLO": b"250-scripted\r\n250 AUTH PLAIN\r\n"}))
+    gateway = start(upstream, trusted_for_auth=True)
+    assert send(session(gateway))[0] == 250
+    assert upstream.seen("MAIL") == [b"MAIL FROM:<alice@example.com> AUTH=alice@example.com"]
+    with smtplib.SMTP(ADDRESS, gateway.port("mx"), timeout=30) as stranger:
+        stranger.sendmail("stranger@example.org", ["bob@example.com"], "From: stranger@example.org\r\n\r\nhi\r\n")
+    assert upstream.seen("MAIL")[1:] == [b"MAIL FROM:<stranger@example.org> AUTH=<>"]
+    gateway.tree["upstream"][0]["trusted_for_auth"] = False
+    gateway.reload()
+    assert send(session(gateway))[0] == 250
+    assert upstream.seen("MAIL")[2:] == [b"MAIL FROM:<alice@example.com>"]
+
+
+def test_the_received_field_as_configured(parts, start):
+    upstream = parts.use(ScriptedUpstream())
+    gateway = start(upstream)
+    (submissions,) = [listener for listener in gateway.tree["listener"] if listener["name"] == "submissions"]
+    for client, login in ((False, False), (True, False), (False, True), (True, True)):
+        submissions |= {"hide_client_in_received": client, "hide_login_in_received": login}
+        gateway.reload()
+        assert send(session(gateway))[0] == 250
+        field = re.match(rb"Received: .*?\r\n(?=\S)", upstream.messages[-1], re.DOTALL)[0]
+        assert (b"client.test" in field) == (b"[127." in field) == (not client), field
+        assert (b"authenticated as alice@example.com" in field) == (not login), field
+        assert b"with ESMTPSA id " in field and b"by mx.example.com" in field and b"using TLSv1.3" in field, field
+
+
+def test_a_message_that_goes_round_in_circles(parts, start):
+    upstream = parts.use(ScriptedUpstream())
+    gateway = start(upstream)
+    gateway.tree["received_fields_max"] = 5
+    gateway.reload()
+    client = session(gateway)
+    hops = [f"Received: by hop{i}.test; Sat, 21 Nov 2026 12:00:00 +0000\r\n" for i in range(6)]
+    code, said = send(client, text="".join(hops) + TEXT)
+    assert (code, said[:5]) == (554, "5.4.6") and upstream.messages == []
+    assert send(client, text="".join(hops[:5]) + TEXT)[0] == 250 and len(upstream.messages) == 1
