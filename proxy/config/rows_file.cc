@@ -87,6 +87,10 @@ std::vector<Row<Draft>> file_rows() {
                     "The group to become; empty: the primary group of `user`."),
       row_of<Draft>("drain", config(&Config::drain_seconds), seconds(0, 3600),
                     "After SIGTERM, how long transactions under way may take to finish."),
+      row_of<Draft>("memory_max", config(&Config::memory_octets_max), size(0, std::uint64_t{1} << 50),
+                    "Above so much resident memory new sessions are answered 421 and transactions without a "
+                    "login 452; an eighth above it all new transactions are. 0: seven eighths of what the "
+                    "control group of the service or container allows, if it has a bound."),
       row_of<Draft>("received_fields_max", config(&Config::received_fields_max), count(5, 1000),
                     "A message with more Received fields than this is in a loop and is refused "
                     "(RFC 5321 6.3)."),

@@ -16,6 +16,7 @@ namespace {
 constexpr std::uint64_t tick_ms = 100;
 constexpr std::int64_t first_probe_ms = 3'000;  // waited for, so that the first sessions get the full offer
 constexpr std::int64_t housekeeping_ms = 60'000;
+constexpr std::int64_t memory_ms = 1'000;
 constexpr std::size_t buffer_octets = 64 * 1024;
 constexpr std::array<int, 3> handled = {SIGTERM, SIGINT, SIGHUP};
 
@@ -115,6 +116,10 @@ void Gateway::tick() {
     housekeeping_due_ms_ = now + housekeeping_ms;
     housekeeping_();
   }
+  if (now >= memory_due_ms_) {
+    memory_due_ms_ = now + memory_ms;
+    look_at_memory();
+  }
   if (!serving_ && !draining_ && (prober_->first_round_done() || now - started_ms_ > first_probe_ms))
     start_workers();
   if (watchdog_us_ > 0) sd_notify(0, "WATCHDOG=1");
@@ -126,6 +131,24 @@ void Gateway::tick() {
     for (const auto& worker : workers_) worker->kill_sessions();
   } else if (now >= drain_end_ms_) {
     finish();
+  }
+}
+
+void Gateway::look_at_memory() {
+  using session::MemoryPressure;
+  MemoryGuard& guard = *snapshot_->lasting.memory;
+  const MemoryPressure before = guard.pressure();
+  const MemoryPressure after = guard.look(snapshot_->config->memory_octets_max);
+  if (before == after) return;
+  const std::vector<std::pair<std::string, std::string>> fields = {
+      {"resident_octets", std::to_string(resident_octets())}, {"sessions", std::to_string(sessions())}};
+  if (after == MemoryPressure::none) {
+    event(metrics::EventRecord::Level::info, "memory_ok", fields, "sessions are taken again");
+  } else if (after == MemoryPressure::high) {
+    event(metrics::EventRecord::Level::warning, "memory_high", fields,
+          "no new sessions are taken, and no new transactions without a login");
+  } else {
+    event(metrics::EventRecord::Level::error, "memory_critical", fields, "no new transactions are taken");
   }
 }
 

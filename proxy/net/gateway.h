@@ -38,6 +38,7 @@ class Gateway {
   void tick();
   void start_workers();
   void reload();
+  void look_at_memory();
   void drain();
   void finish();
   void collect();
@@ -51,6 +52,7 @@ class Gateway {
   Load load_;
   std::function<void()> housekeeping_;
   std::int64_t housekeeping_due_ms_ = 0;
+  std::int64_t memory_due_ms_ = 0;
   uv_loop_t loop_{};
   std::vector<uv_signal_t> signals_;
   uv_timer_t timer_{};

@@ -16,6 +16,7 @@
 #include "proxy/auth/service.h"
 #include "proxy/config/config.h"
 #include "proxy/net/tls_context.h"
+#include "proxy/net/memory_guard.h"
 #include "proxy/net/upstream_health.h"
 #include "proxy/session/environment.h"
 
@@ -39,6 +40,7 @@ struct Lasting {
   std::shared_ptr<metrics::Journal> journal;
   std::shared_ptr<TicketKeys> ticket_keys;
   std::shared_ptr<Telemetry> telemetry;
+  std::shared_ptr<MemoryGuard> memory = std::make_shared<MemoryGuard>();
 };
 
 struct Snapshot {

@@ -19,6 +19,7 @@ constexpr std::string_view too_many_text =
 constexpr std::string_view too_fast_text =
     "421 4.7.0 Too many connections per minute from your network, try again later\r\n";
 constexpr std::string_view full_text = "421 4.3.2 Too many connections, try again later\r\n";
+constexpr std::string_view memory_text = "421 4.3.1 Short of memory, try again later\r\n";
 constexpr std::string_view not_a_balancer_text = "421 4.7.0 Your network may not connect here directly\r\n";
 constexpr std::string_view drain_text = "421 4.3.2 Service is closing, try again later\r\n";
 
@@ -76,7 +77,7 @@ std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const 
   auto generation = std::make_shared<Generation>(
       Generation{snapshot,
                  {*s.config, *s.chain, *s.lasting.journal, shard_, s.rule_labels, content_, staged_, framed_,
-                  [] { return static_cast<std::int64_t>(uv_hrtime()); }},
+                  [] { return static_cast<std::int64_t>(uv_hrtime()); }, &s.lasting.memory->pressure()},
                  {},
                  0});
   for (std::size_t i = 0; i < s.config->upstreams.size(); ++i) {
@@ -228,6 +229,9 @@ void Worker::on_connection(Listening& listening) {
   const Snapshot& snapshot = *generation_->snapshot;
   const config::Listener& settings = snapshot.config->listeners[listener];
   if (draining_) return refuse(connection, metrics::ConnectionReject::draining, drain_text);
+  if (snapshot.lasting.memory->pressure().load(std::memory_order_relaxed) != session::MemoryPressure::none) {
+    return refuse(connection, metrics::ConnectionReject::resources, memory_text);
+  }
   if (per_listener_[connection.listener_name()] >= settings.limits.connections) {
     return refuse(connection, metrics::ConnectionReject::listener_limit, full_text);
   }

@@ -2,6 +2,7 @@
 // counters and journal. All outlive the session.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,6 +16,13 @@
 #include "smtp/extensions.h"
 
 namespace portcullis::session {
+
+// How far the process is beyond the memory it may take: who may still begin something.
+enum class MemoryPressure : std::uint8_t {
+  none,
+  high,      // no new sessions, no new transactions without a login
+  critical,  // no new transactions at all
+};
 
 struct Environment {
   const config::Config& config;
@@ -35,6 +43,8 @@ struct Environment {
   smtp::Slices& framed;
   // A clock that only goes forward, to time evaluations with; none: they are not timed.
   std::int64_t (*nanoseconds)() = nullptr;
+  // None: never any.
+  const std::atomic<MemoryPressure>* memory_pressure = nullptr;
 };
 
 // The listener a client came in by.

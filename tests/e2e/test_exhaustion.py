@@ -3,12 +3,15 @@ does not spin, keeps within bounds, and serves others meanwhile."""
 
 import contextlib
 import os
+import resource
+import smtplib
 import socket
+import ssl
 import time
 
 import pytest
 
-from parts.gateway import Gateway, settings
+from parts.gateway import ALICE, PASSWORD, Gateway, settings
 from parts.loopback import ADDRESS, wait_until
 from parts.scripted import ScriptedUpstream
 from wire import Wire
@@ -285,6 +288,92 @@ def test_no_descriptors_left(start):
         client.close()
     wait_until(lambda: descriptors(gateway.process.pid) < 60, "descriptors given back")
     wait_until(lambda: serves(port), "mail again")
+
+
+def test_short_of_memory(start):
+    """Who is new goes first, who has logged in last; nobody is cut off, and it ends when the shortage does."""
+    # Not what a sanitizer keeps to itself of what was freed: that grows with every reload.
+    gateway = start({"command_timeout": "60s", "session_timeout": "10m"},
+                    environment={"ASAN_OPTIONS": "exitcode=99:quarantine_size_mb=1"})
+    port = gateway.port("mx")
+    user = smtplib.SMTP_SSL(ADDRESS, gateway.port("submissions"), timeout=30, context=ssl._create_unverified_context())
+    user.login(ALICE, PASSWORD)
+    text = f"From: {ALICE}\r\n\r\nhi\r\n"
+    stranger = Wire(port)
+
+    def allow(share, aim):
+        # A reload takes memory too: measured again until it has settled.
+        for _ in range(10):
+            gateway.tree["memory_max"] = f"{int(resident(gateway.process.pid) * share)}B"
+            gateway.reload()
+            time.sleep(1.3)
+            events = [line["event"] for line in gateway.journal(type="event") if line["event"].startswith("memory_")]
+            if events and events[-1] == aim:
+                return
+        raise AssertionError(f"not {aim}: {events}")
+
+    allow(0.97, "memory_high")
+    with Wire(port, greet=False) as late:
+        code, said = late.reply()
+        assert code == 421 and b"4.3.1" in said
+    code, said = stranger.ask(b"MAIL FROM:<out@else.test>")
+    assert code == 452 and b"4.3.1" in said
+    assert user.sendmail(ALICE, "bob@example.net", text) == {}
+    allow(0.8, "memory_critical")
+    code, said = user.mail(ALICE)
+    assert code == 452 and said.startswith(b"4.3.1")
+    assert gateway.http("/metrics")[0] == 200
+    gateway.tree["memory_max"] = "0B"
+    gateway.reload()
+    gateway.wait_for_journal(type="event", event="memory_ok")
+    assert serves(port)
+    assert user.sendmail(ALICE, "bob@example.net", text) == {}
+    assert stranger.ask(b"MAIL FROM:<out@else.test>")[0] == 250
+    assert gateway.metric("portcullis_connections_rejected_total", reason="resources") == 1
+
+
+def test_thousands_of_idle_sessions(start):
+    """Each costs a little memory, none costs time."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gateway = start({"command_timeout": "60s", "greeting_timeout": "60s", "session_timeout": "10m"})
+    assert serves(gateway.port("mx"))
+    before = resident(gateway.process.pid)
+    with contextlib.ExitStack() as closing:
+        for _ in range(3000):
+            client = closing.enter_context(socket.create_connection((ADDRESS, gateway.port("mx")), timeout=10))
+            client.sendall(b"EHLO client.test\r\n")
+        wait_until(lambda: gateway.metric("portcullis_commands_total", verb="EHLO") >= 3000, "all greeted")
+        # With a sanitizer, which keeps what was freed and pads what is there; the release build takes about 1 KiB.
+        assert resident(gateway.process.pid) - before < 3000 * 32 * 1024
+        spent = cpu_seconds(gateway.process.pid)
+        time.sleep(2)
+        assert cpu_seconds(gateway.process.pid) - spent < 1, "idle sessions keep it busy"
+        assert serves(gateway.port("mx"))
+    wait_until(lambda: gateway.metric("portcullis_connections_active") == 0, "all gone")
+    assert serves(gateway.port("mx"))
+
+
+def test_flood_of_handshakes(start):
+    """Hellos that are cut short, and what is no hello: each ends at its deadline, and others do not wait for it."""
+    gateway = start()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    hello = ssl._create_unverified_context().wrap_bio(incoming, outgoing)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    hello = outgoing.read()
+    forms = [hello[:len(hello) // 2], hello, hello[:5] + b"\0" * 200, b"\x16\x03\x01\x40\x00" + b"\xff" * 500, b"EHLO x\r\n", b""]
+    with contextlib.ExitStack() as closing:
+        for i in range(300):
+            client = closing.enter_context(socket.create_connection((ADDRESS, gateway.port("submissions")), timeout=10))
+            client.sendall(forms[i % len(forms)])
+        began = time.monotonic()
+        assert serves(gateway.port("mx"))
+        with smtplib.SMTP_SSL(ADDRESS, gateway.port("submissions"), timeout=10, context=ssl._create_unverified_context()) as user:
+            user.login(ALICE, PASSWORD)
+        assert time.monotonic() - began < 8
+        wait_until(lambda: gateway.metric("portcullis_connections_active") == 0, "the handshakes given up")
+    assert gateway.metric("portcullis_tls_handshakes_total", side="client", result="failure") >= 250
 
 
 def test_server_behind_refuses_while_many_wait(start, upstream):
