@@ -80,7 +80,7 @@ TEST(MetricsDocs, HaveARowForEachMetric) {
 // "| `reason` | `portcullis_sessions_closed_total` | `quit` `client_lost` … |" for each fixed list.
 TEST(MetricsDocs, ListEveryLabelValue) {
   const auto lines = lines_of("docs/metrics.md");
-  std::set<std::string> seen;
+  const std::set<std::string> seen;
   for (const Row& row : catalogue) {
     for (std::size_t i = 0; i < row.dim_count(); ++i) {
       if (is_configured(row.dims[i])) continue;

@@ -385,7 +385,7 @@ TEST_F(JournalFile, ASlowSinkHoldsNobodyUp) {
 }
 
 TEST_F(JournalFile, ALostReaderIsNoSignal) {
-  JournalSettings pipe = settings();
+  const JournalSettings pipe = settings();
   ASSERT_EQ(::mkfifo(pipe.path.c_str(), 0600), 0);
   const int reader = ::open(pipe.path.c_str(), O_RDONLY | O_NONBLOCK);
   Journal journal(pipe);

@@ -30,7 +30,7 @@ std::size_t cell(const Layout& layout, Labels... labels) {
 }
 
 TEST(Shard, CountsWhereItWasTold) {
-  Layout layout(some_values());
+  const Layout layout(some_values());
   Shard shard(layout);
   shard.add<Metric::connections>(1);
   shard.add<Metric::connections>(1);
@@ -45,7 +45,7 @@ TEST(Shard, CountsWhereItWasTold) {
 
 // Every series of every metric has cells of its own, inside the shard.
 TEST(Layout, NoTwoSeriesShareACell) {
-  Layout layout(some_values());
+  const Layout layout(some_values());
   std::vector<int> owners(layout.shard_cells(), 0), level_owners(layout.level_cells(), 0);
   for (std::size_t i = 0; i < metric_count; ++i) {
     const Row& row = catalogue[i];
@@ -60,7 +60,7 @@ TEST(Layout, NoTwoSeriesShareACell) {
 }
 
 TEST(Shard, GaugesGoUpAndDownAcrossShards) {
-  Layout layout(some_values());
+  const Layout layout(some_values());
   Shard one(layout), two(layout);
   one.up<Metric::buffer_bytes>(BufferKind::session, 100);
   two.down<Metric::buffer_bytes>(BufferKind::session, 40);
@@ -72,7 +72,7 @@ TEST(Shard, GaugesGoUpAndDownAcrossShards) {
 }
 
 TEST(Shard, ObservesIntoTheRightBucket) {
-  Layout layout(some_values());
+  const Layout layout(some_values());
   Shard shard(layout);
   const auto bounds = bounds_of(Buckets::recipients);
   const std::size_t base = layout.base(Metric::message_recipients);
@@ -96,7 +96,7 @@ TEST(Shard, ObservesIntoTheRightBucket) {
 }
 
 TEST(SharedShard, LosesNothingUnderContention) {
-  Layout layout(some_values());
+  const Layout layout(some_values());
   SharedShard shard(layout);
   constexpr int threads = 4, rounds = 20000;
   {
@@ -142,7 +142,7 @@ TEST(Layout, AnOverflowJoinsAConfiguredOther) {
 }
 
 TEST(Levels, AreAbsentUntilSet) {
-  Layout layout(some_values());
+  const Layout layout(some_values());
   Levels levels(layout);
   const std::size_t up = cell<Metric::upstream_up>(layout, 0);
   EXPECT_EQ(levels.read(up), std::nullopt);

@@ -7,8 +7,6 @@
 namespace portcullis::policy {
 namespace {
 
-using smtp::Mailbox;
-
 TEST(Identity, OneLoginHasOneSpelling) {
   struct Case {
     std::string_view in, out;

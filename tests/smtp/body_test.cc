@@ -265,7 +265,7 @@ TEST(DataReader, FindsWhatMattersAtEveryPlace) {
     for (const auto& odd : {"\n"s, "\r"s, "\0"s, "\r\n.x"s, "\r\n..x"s, "\r\n"s, "\x80"s, "\r\n.\r\n"s}) {
       const std::string bytes = plain + odd + std::string(70, 'b') + "\r\n.\r\n";
       for (const BareLf mode : {BareLf::refuse, BareLf::normalize}) {
-        Read expected = expected_read(bytes, mode);
+        const Read expected = expected_read(bytes, mode);
         const Read whole = read_data(bytes, mode, {bytes.size()});
         EXPECT_EQ(whole.fault, expected.fault);
         EXPECT_EQ(whole.consumed, expected.consumed);

@@ -296,7 +296,7 @@ TEST(Secret, CopiesAndMoves) {
   const Secret longer(std::string(100, 'y'));
   a = longer;
   EXPECT_EQ(a.view(), longer.view());
-  Secret b(std::move(a));
+  const Secret b(std::move(a));
   EXPECT_EQ(b.view(), longer.view());
   EXPECT_TRUE(Secret().empty());
 }

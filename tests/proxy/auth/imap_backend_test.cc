@@ -114,7 +114,7 @@ TEST_F(ImapBackendTest, TlsIsVerified) {
     settings.ca_file = dovecot_->certificate("no such file");
     EXPECT_EQ(ask(settings, "alice@example.com", "alice secret").result, Result::backend_error);
   }
-  Dovecot elsewhere("ssl_cert = <DIR/wrong.pem\nssl_key = <DIR/wrong.key\n");
+  const Dovecot elsewhere("ssl_cert = <DIR/wrong.pem\nssl_key = <DIR/wrong.key\n");
   const Answer other = ask(elsewhere.settings(ConnectionTls::implicit), "alice@example.com", "alice secret");
   EXPECT_EQ(other.result, Result::backend_error) << "a certificate for another name";
 }
@@ -131,7 +131,7 @@ TEST_F(ImapBackendTest, AnOutageIsNoWrongPassword) {
 }
 
 TEST_F(ImapBackendTest, NoPasswordGoesWhereTheServerForbidsIt) {
-  Dovecot strict("ssl = required\n");
+  const Dovecot strict("ssl = required\n");
   auto without_tls = strict.settings(ConnectionTls::off);
   without_tls.server.replace(0, 9, "127.0.0.2");  // Dovecot trusts clients that have its own address
   const Answer plain = ask(without_tls, "alice@example.com", "alice secret");
@@ -139,7 +139,7 @@ TEST_F(ImapBackendTest, NoPasswordGoesWhereTheServerForbidsIt) {
   EXPECT_NE(plain.detail.find("LOGINDISABLED"), std::string::npos) << plain.detail;
   EXPECT_EQ(ask(strict.settings(ConnectionTls::starttls), "alice@example.com", "alice secret").result,
             Result::success);
-  Dovecot none("ssl = no\nservice imap-login {\n inet_listener imaps {\n ssl = no\n }\n}\n");
+  const Dovecot none("ssl = no\nservice imap-login {\n inet_listener imaps {\n ssl = no\n }\n}\n");
   EXPECT_EQ(ask(none.settings(ConnectionTls::starttls), "alice@example.com", "alice secret").result,
             Result::backend_error)
       << "STARTTLS was not offered";

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -25,8 +26,9 @@ class ScriptedServer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
-    ::bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    ::listen(fd_, 5);
+    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(fd_, 5) != 0) {
+      throw std::runtime_error("can not listen");
+    }
     ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length);
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] { serve(); });
@@ -108,7 +110,7 @@ struct Fault {
 class ImapFaults : public ::testing::TestWithParam<Fault> {};
 
 TEST_P(ImapFaults, HaveTheirResult) {
-  ScriptedServer server(GetParam().lines);
+  const ScriptedServer server(GetParam().lines);
   const Answer answer = ask(server.settings());
   EXPECT_EQ(answer.result, GetParam().expected) << answer.detail;
   EXPECT_EQ(answer.detail.find("secret"), std::string::npos);
@@ -166,7 +168,7 @@ TEST(ImapFault, StartTlsCanNotBeStrippedNorInjectedInto) {
     EXPECT_EQ(server.heard().find("AUTHENTICATE"), std::string::npos) << "a password in clear";
   }
   {
-    ScriptedServer server({greeting, can, "p2 OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"});
+    const ScriptedServer server({greeting, can, "p2 OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"});
     const Answer answer = ask(server.settings(ConnectionTls::starttls));
     EXPECT_EQ(answer.result, Result::backend_error);
     EXPECT_NE(answer.detail.find("in clear"), std::string::npos) << answer.detail;
@@ -176,12 +178,12 @@ TEST(ImapFault, StartTlsCanNotBeStrippedNorInjectedInto) {
 TEST(ImapFault, AHungServerCostsTheDeadlineAndNoMore) {
   for (const std::vector<std::string>& lines :
        {std::vector<std::string>{}, {greeting}, {greeting, can}, {greeting, "* CAPABILITY IMAP"}}) {
-    ScriptedServer server(lines, true);
+    const ScriptedServer server(lines, true);
     const auto begun = Clock::now();
     EXPECT_EQ(ask(server.settings(), smtp::Mechanism::plain, 300ms).result, Result::backend_error);
     EXPECT_LT(Clock::now() - begun, 3s);
   }
-  ScriptedServer no_handshake({}, true);
+  const ScriptedServer no_handshake({}, true);
   const auto begun = Clock::now();
   EXPECT_EQ(ask(no_handshake.settings(ConnectionTls::implicit), smtp::Mechanism::plain, 300ms).result,
             Result::backend_error);
@@ -201,7 +203,7 @@ TEST(ImapFault, ARefusedTokenHearsItsLastWord) {
     EXPECT_NE(server.heard().find("\r\nAQ==\r\n"), std::string::npos);
   }
   {
-    ScriptedServer server({greeting, "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\np1 OK\r\n"});
+    const ScriptedServer server({greeting, "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\np1 OK\r\n"});
     EXPECT_EQ(ask(server.settings(), smtp::Mechanism::xoauth2).result, Result::backend_error)
         << "not offered";
   }

@@ -90,7 +90,7 @@ TEST(ImapParser, FramesLiteralsOfDataButNotOfFreeText) {
 TEST(ImapParser, RefusesWhatIsNoImap) {
   for (const std::string_view bad :
        {std::string_view("* OK a\nb\r\n"), std::string_view("* OK a\rb\r\n"),
-        std::string_view("* OK a\0b\r\n", 11), std::string_view("\r\n"), std::string_view("* \r\n"),
+        std::string_view("* OK a\0b\r\n", 10), std::string_view("\r\n"), std::string_view("* \r\n"),
         std::string_view("HTTP/1.1 200 OK\r\n"), std::string_view("p1 BYE x\r\n"),
         std::string_view("p1 PREAUTH x\r\n"), std::string_view("p1\r\n"),
         std::string_view("220 mx ESMTP\r\n"), std::string_view("* NO [UNAVAILABLE text\r\n"),

@@ -226,7 +226,7 @@ TEST_F(LdapBackendTest, FailsOverAndComesBack) {
 
 TEST(LdapBackendFaults, SurvivesARestartHangsAndOutages) {
   Slapd first;
-  Slapd second;
+  const Slapd second;
   auto settings = first.settings();
   settings.limits.connect_timeout_ms = 500;
   LdapDirectory directory(settings);
@@ -268,7 +268,7 @@ TEST(LdapBackendFaults, SurvivesARestartHangsAndOutages) {
 }
 
 TEST(LdapBackendFaults, TheServiceAnswersManyThreadsFromARealDirectory) {
-  Slapd slapd;
+  const Slapd slapd;
   Settings settings;
   settings.backends = {BackendKind::ldap};
   settings.ldap = slapd.settings();

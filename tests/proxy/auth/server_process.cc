@@ -68,10 +68,10 @@ std::string run(const std::vector<std::string>& command, const std::string& inpu
   if (in == nullptr || out == nullptr) throw std::runtime_error("no temporary file");
   std::fwrite(input.data(), 1, input.size(), in);
   std::fflush(in);
-  std::rewind(in);
+  if (std::fseek(in, 0, SEEK_SET) != 0) throw std::runtime_error("no temporary file");
   int status = 0;
   ::waitpid(spawn(command, ::fileno(in), ::fileno(out)), &status, 0);
-  std::rewind(out);
+  if (std::fseek(out, 0, SEEK_SET) != 0) throw std::runtime_error("no temporary file");
   std::string text;
   for (int c = std::fgetc(out); c != EOF; c = std::fgetc(out)) text += static_cast<char>(c);
   std::fclose(in);

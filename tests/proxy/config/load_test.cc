@@ -39,7 +39,7 @@ class LoadTest : public testing::Test {
  protected:
   // Loads a file of this text; it must be free of problems.
   std::shared_ptr<const Config> good(std::string_view text) {
-    Loaded loaded = load(site_.add("portcullis.toml", text, 0640));
+    const Loaded loaded = load(site_.add("portcullis.toml", text, 0640));
     EXPECT_EQ(all(loaded.problems), "");
     return loaded.config;
   }
