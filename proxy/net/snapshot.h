@@ -15,8 +15,8 @@
 #include "policy/connections.h"
 #include "proxy/auth/service.h"
 #include "proxy/config/config.h"
-#include "proxy/net/tls_context.h"
 #include "proxy/net/memory_guard.h"
+#include "proxy/net/tls_context.h"
 #include "proxy/net/upstream_health.h"
 #include "proxy/session/environment.h"
 

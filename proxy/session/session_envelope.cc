@@ -43,9 +43,8 @@ bool Session::mail_allowed(Now, Effects& fx) {
 void Session::mail(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::mail;
   if (!mail_allowed(now, fx)) return;
-  if (env_.memory_pressure != nullptr &&
-      env_.memory_pressure->load(std::memory_order_relaxed) >=
-          (account_ ? MemoryPressure::critical : MemoryPressure::high)) {
+  if (env_.memory_pressure != nullptr && env_.memory_pressure->load(std::memory_order_relaxed) >=
+                                             (account_ ? MemoryPressure::critical : MemoryPressure::high)) {
     return refuse(verb, 452, "4.3.1", "Short of memory, try again later", fx);
   }
   const smtp::Extensions offer = offered();
