@@ -48,6 +48,10 @@ struct TransactionRecord {
   JournalTime time;  // when it ended
   std::string id;    // session id + '.' + transaction number
   PeerRecord peer;
+  // What a trusted peer told with XFORWARD, if it did.
+  std::string forwarded_client;
+  std::string forwarded_helo;
+  std::string forwarded_id;
   std::string result;  // accepted, rejected, deferred, aborted
   std::string reverse_path;
   std::vector<RecipientRecord> recipients;  // at most 100 are kept, `recipients_total` counts all

@@ -113,6 +113,9 @@ void append_json(std::string& out, const TransactionRecord& record) {
   line.text("type", "transaction");
   line.text("id", record.id);
   append_peer(line, record.peer);
+  line.text("forwarded_client", record.forwarded_client);
+  line.text("forwarded_helo", record.forwarded_helo);
+  line.text("forwarded_id", record.forwarded_id);
   line.text("result", record.result);
   line.pair("reverse_path", record.reverse_path);  // empty: the null reverse-path
   append_list(line, out, "recipients", record.recipients, recipients_max,

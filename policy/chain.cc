@@ -131,6 +131,7 @@ Network Chain::permissions(const IpAddress& address) const {
     merged.may_auth_without_tls |= network.may_auth_without_tls;
     merged.may_send_proxy_header |= network.may_send_proxy_header;
     merged.may_send_xclient |= network.may_send_xclient;
+    merged.may_send_xforward |= network.may_send_xforward;
     merged.exempt_from_connection_limits |= network.exempt_from_connection_limits;
   });
   return merged;

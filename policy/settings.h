@@ -25,7 +25,8 @@ struct Network {
   bool may_use_local_senders = false;  // our domains as sender without AUTH
   bool may_auth_without_tls = false;   // AUTH offered before STARTTLS
   bool may_send_proxy_header = false;  // PROXY protocol accepted
-  bool may_send_xclient = false;       // XCLIENT / XFORWARD accepted
+  bool may_send_xclient = false;       // XCLIENT accepted: for the policies the client is who it says
+  bool may_send_xforward = false;      // XFORWARD accepted: for the journal and the upstream's log only
   bool exempt_from_connection_limits = false;
 };
 

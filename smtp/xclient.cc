@@ -28,7 +28,7 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
 }
 
 // False: the value is not one for this attribute.
-bool take(XClientAttributes& out, std::uint16_t attribute, std::string value) {
+bool take(XAttributes& out, std::uint16_t attribute, std::string value) {
   constexpr std::string_view v6_prefix = "IPV6:";
   switch (attribute) {
     case x_name:
@@ -54,16 +54,20 @@ bool take(XClientAttributes& out, std::uint16_t attribute, std::string value) {
     case x_login:
       out.login = std::move(value);
       return true;
+    case x_ident:
+      out.ident = std::move(value);
+      return true;
+    case x_source:
+      out.source = std::move(value);
+      return out.source.empty() || equals_ignoring_case(out.source, "LOCAL") ||
+             equals_ignoring_case(out.source, "REMOTE");
     default:
       return false;
   }
 }
 
-}  // namespace
-
-std::expected<XClientAttributes, std::string> parse_xclient(std::string_view argument) {
-  XClientAttributes out;
-  std::uint16_t seen = 0;
+std::expected<XAttributes, std::string> parse(std::string_view argument, std::uint16_t taken) {
+  XAttributes out;
   while (!argument.empty()) {
     const std::size_t end = std::min(argument.find(' '), argument.size());
     const std::string_view word = argument.substr(0, end);
@@ -72,17 +76,37 @@ std::expected<XClientAttributes, std::string> parse_xclient(std::string_view arg
     const std::size_t equals = word.find('=');
     if (equals == std::string_view::npos) return std::unexpected("An attribute has no value");
     const std::uint16_t attribute = x_attribute_by_name(word.substr(0, equals));
-    constexpr std::uint16_t taken = x_name | x_addr | x_port | x_proto | x_helo | x_login;
     if ((attribute & taken) == 0) return std::unexpected("An attribute is not known");
-    if ((seen & attribute) != 0) return std::unexpected("An attribute comes twice");
-    seen |= attribute;
+    if ((out.told & attribute) != 0) return std::unexpected("An attribute comes twice");
+    out.told |= attribute;
     std::optional<std::string> value = value_of(word.substr(equals + 1));
     if (!value || !take(out, attribute, std::move(*value))) {
       return std::unexpected("An attribute has a bad value");
     }
   }
-  if (seen == 0) return std::unexpected("An attribute is needed");
+  if (out.told == 0) return std::unexpected("An attribute is needed");
   return out;
+}
+
+}  // namespace
+
+std::expected<XAttributes, std::string> parse_xclient(std::string_view argument) {
+  return parse(argument, xclient_attributes_taken);
+}
+
+std::expected<XAttributes, std::string> parse_xforward(std::string_view argument) {
+  return parse(argument, xforward_attributes_taken);
+}
+
+void merge(XAttributes& all, XAttributes later) {
+  if ((later.told & x_name) != 0) all.name = std::move(later.name);
+  if ((later.told & x_addr) != 0) all.addr = std::move(later.addr);
+  if ((later.told & x_port) != 0) all.port = later.port;
+  if ((later.told & x_proto) != 0) all.proto = std::move(later.proto);
+  if ((later.told & x_helo) != 0) all.helo = std::move(later.helo);
+  if ((later.told & x_ident) != 0) all.ident = std::move(later.ident);
+  if ((later.told & x_source) != 0) all.source = std::move(later.source);
+  all.told |= later.told;
 }
 
 }  // namespace portcullis::smtp

@@ -38,6 +38,8 @@ constexpr Permission permissions[] = {
     {"may_auth_without_tls", &Network::may_auth_without_tls, "would let strangers' passwords cross in clear"},
     {"may_send_proxy_header", &Network::may_send_proxy_header, "would let strangers choose their address"},
     {"may_send_xclient", &Network::may_send_xclient, "would let strangers choose their address and login"},
+    {"may_send_xforward", &Network::may_send_xforward,
+     "would let strangers write into the logs where mail is from"},
 };
 
 void check_network(const Check& check, const Network& network, const std::string& path) {

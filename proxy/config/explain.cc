@@ -98,6 +98,7 @@ std::string permissions_text(const policy::Network& network) {
   if (network.may_auth_without_tls) granted.emplace_back("may_auth_without_tls");
   if (network.may_send_proxy_header) granted.emplace_back("may_send_proxy_header");
   if (network.may_send_xclient) granted.emplace_back("may_send_xclient");
+  if (network.may_send_xforward) granted.emplace_back("may_send_xforward");
   if (network.exempt_from_connection_limits) granted.emplace_back("exempt_from_connection_limits");
   return joined(granted);
 }

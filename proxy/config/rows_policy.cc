@@ -216,6 +216,9 @@ const Table<Network>& network_table() {
               "Name the client in a PROXY header: load balancers."),
           row("may_send_xclient", &N::may_send_xclient, boolean(),
               "Name the client, its port and its login with XCLIENT: another proxy in front."),
+          row("may_send_xforward", &N::may_send_xforward, boolean(),
+              "Tell with XFORWARD where a message came from: another mail server in front. It goes into the "
+              "journal, and with `client_identity = \"xforward\"` to the upstream; no policy looks at it."),
           row("exempt_from_connection_limits", &N::exempt_from_connection_limits, boolean(),
               "[limits.connections] does not count it."),
       },

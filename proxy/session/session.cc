@@ -32,6 +32,7 @@ Session::Session(const Environment& environment, const ListenerFacts& listener,
   const policy::Network permissions = environment.chain.permissions(client);
   auth_without_tls_ = permissions.may_auth_without_tls;
   may_xclient_ = permissions.may_send_xclient && via_.empty();
+  may_xforward_ = permissions.may_send_xforward && via_.empty();
 }
 
 Session::~Session() = default;
@@ -132,6 +133,7 @@ void Session::tls_established(TlsFacts facts, Now now, Effects& fx) {
   pending_.clear();
   helo_.clear();
   extended_ = false;
+  forwarded_.reset();
   if (!greeted_) {
     start(now, fx);
   } else {

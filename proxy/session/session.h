@@ -21,6 +21,7 @@
 #include "proxy/session/upstream_link.h"
 #include "smtp/command.h"
 #include "smtp/sasl.h"
+#include "smtp/xclient.h"
 
 namespace portcullis::session {
 
@@ -125,6 +126,7 @@ class Session {
   void rset(std::string_view argument, Now now, Effects& fx);
   void quit(std::string_view argument, Now now, Effects& fx);
   void xclient(std::string_view argument, Now now, Effects& fx);
+  void xforward(std::string_view argument, Now now, Effects& fx);
   smtp::Extensions offered() const;
   std::uint8_t mechanisms_now() const;
 
@@ -221,8 +223,10 @@ class Session {
   bool lost_ = false;  // nobody is there to hear replies
   bool draining_ = false;
   bool upstream_full_ = false;
-  bool auth_without_tls_ = false;  // the client's network may
-  bool may_xclient_ = false;       // the network of the peer that is really connected may
+  bool auth_without_tls_ = false;                 // the client's network may
+  bool may_xclient_ = false;                      // the network of the peer that is really connected may
+  bool may_xforward_ = false;                     // likewise
+  std::unique_ptr<smtp::XAttributes> forwarded_;  // for one transaction
   bool tls_used_ = false;
   bool secret_seen_ = false;  // the bytes at hand had AUTH data
   bool error_told_ = false;   // the OAuth error challenge was sent

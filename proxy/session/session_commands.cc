@@ -36,7 +36,7 @@ constexpr std::array<Row, smtp::verb_count> table = {{
     {Greeted::any, Inside::any, true},         // HELP
     {Greeted::any, Inside::any, false},        // QUIT
     {Greeted::any, Inside::outside, true},     // XCLIENT
-    {Greeted::any, Inside::any, true},         // XFORWARD
+    {Greeted::any, Inside::outside, true},     // XFORWARD
     {Greeted::any, Inside::any, true},         // HTTP
     {Greeted::any, Inside::any, true},         // unknown
 }};
@@ -105,7 +105,7 @@ void Session::command(const smtp::Command& parsed, Now now, Effects& fx) {
         xclient(parsed.argument, now, fx);
         break;
       case smtp::Verb::xforward:
-        refuse(verb, 550, "5.7.0", "Not authorized", fx);
+        xforward(parsed.argument, now, fx);
         break;
       case smtp::Verb::http:
         // A browser or a proxy was made to talk to us: nothing of this is mail.
@@ -152,9 +152,8 @@ smtp::Extensions Session::offered() const {
   offer.starttls =
       listener_.starttls_available && listener_.settings.tls == config::ListenerTls::starttls && !tls_;
   offer.auth = mechanisms_now();
-  if (may_xclient_) {
-    offer.xclient = smtp::x_name | smtp::x_addr | smtp::x_port | smtp::x_proto | smtp::x_helo | smtp::x_login;
-  }
+  if (may_xclient_) offer.xclient = smtp::xclient_attributes_taken;
+  if (may_xforward_) offer.xforward = smtp::xforward_attributes_taken;
   return offer;
 }
 
@@ -168,6 +167,7 @@ void Session::ehlo(std::string_view argument, bool extended, Now now, Effects& f
     leave_upstream(fx);
     end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
   }
+  forwarded_.reset();
   helo_ = argument;
   extended_ = extended;
   if (!extended) return say(verb, 250, {}, env_.config.hostname, fx);
@@ -198,6 +198,7 @@ void Session::rset(std::string_view argument, Now now, Effects& fx) {
     leave_upstream(fx);
     end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
   }
+  forwarded_.reset();
   say(smtp::Verb::rset, 250, "2.0.0", "Ok", fx);
 }
 
@@ -229,7 +230,26 @@ void Session::xclient(std::string_view argument, Now, Effects& fx) {
   auth_without_tls_ = env_.chain.permissions(client_).may_auth_without_tls;
   helo_.clear();
   extended_ = false;
+  forwarded_.reset();
   answer(verb, {220, {}, env_.config.hostname + " ESMTP"}, fx);
+}
+
+// A trusted mail server says where the next message came from (Postfix XFORWARD_README). No policy asks for
+// it.
+void Session::xforward(std::string_view argument, Now, Effects& fx) {
+  const smtp::Verb verb = smtp::Verb::xforward;
+  if (!may_xforward_) {
+    violation(metrics::Violation::bad_sequence);
+    return refuse(verb, 550, "5.7.0", "Not authorized", fx);
+  }
+  auto told = smtp::parse_xforward(argument);
+  if (!told) return refuse(verb, 501, "5.5.4", told.error(), fx);
+  if (!told->addr.empty() && !policy::parse_ip(told->addr)) {
+    return refuse(verb, 501, "5.5.4", "ADDR is no address", fx);
+  }
+  if (!forwarded_) forwarded_ = std::make_unique<smtp::XAttributes>();
+  smtp::merge(*forwarded_, std::move(*told));
+  say(verb, 250, "2.0.0", "Ok", fx);
 }
 
 void Session::quit(std::string_view, Now now, Effects& fx) {

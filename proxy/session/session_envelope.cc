@@ -4,6 +4,7 @@
 
 #include "proxy/session/session.h"
 #include "proxy/session/upstream_commands.h"
+#include "smtp/ascii.h"
 #include "smtp/limits.h"
 
 namespace portcullis::session {
@@ -164,9 +165,22 @@ void Session::send_envelope(Effects& fx) {
   std::string wire;
   if (upstream.client_identity == config::ClientIdentity::xforward) {
     const std::string id = transaction_id();
-    const std::string literal = policy::to_literal(client_);
-    const std::size_t lines = append_xforward(wire, {literal, client_port_, helo_, extended_, {}, id},
-                                              link_->extensions().xforward);
+    std::string literal = policy::to_literal(client_);
+    ClientIdentityFacts client{literal, client_port_, helo_, extended_, {}, id};
+    if (forwarded_) {
+      // Where it came from there, under our id: by that our journal leads on.
+      const std::optional<policy::IpAddress> address = policy::parse_ip(forwarded_->addr);
+      literal = address ? policy::to_literal(*address) : std::string();
+      client = {literal,
+                forwarded_->port.value_or(0),
+                forwarded_->helo,
+                !smtp::equals_ignoring_case(forwarded_->proto, "SMTP"),
+                {},
+                id};
+      client.name = forwarded_->name;
+      client.local = smtp::equals_ignoring_case(forwarded_->source, "LOCAL");
+    }
+    const std::size_t lines = append_xforward(wire, client, link_->extensions().xforward);
     std::string_view rest = wire;
     for (std::size_t i = 0; i < lines; ++i) {
       const std::size_t end = rest.find('\n') + 1;

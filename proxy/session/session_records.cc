@@ -105,6 +105,12 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
   record.time = now.wall;
   record.id = id_ + '.' + std::to_string(t->number);
   record.peer = peer_record();
+  if (forwarded_) {
+    record.forwarded_client = forwarded_->addr;
+    record.forwarded_helo = forwarded_->helo;
+    record.forwarded_id = forwarded_->ident;
+    forwarded_.reset();
+  }
   record.result = result_names[static_cast<std::size_t>(result)];
   record.reverse_path = t->reverse_path.null ? "<>" : smtp::to_string(t->reverse_path.mailbox);
   record.recipients = std::move(t->recipient_records);

@@ -65,13 +65,14 @@ std::size_t append_xforward(std::string& out, const ClientIdentityFacts& client,
     line += '=';
     line += value;
   };
-  add(smtp::x_name, "NAME", "[UNAVAILABLE]");
-  add(smtp::x_addr, "ADDR", std::string(client.address_literal));
-  add(smtp::x_port, "PORT", std::to_string(client.port));
+  add(smtp::x_name, "NAME", xtext_or_unavailable(client.name));
+  add(smtp::x_addr, "ADDR",
+      client.address_literal.empty() ? "[UNAVAILABLE]" : std::string(client.address_literal));
+  add(smtp::x_port, "PORT", client.port == 0 ? "[UNAVAILABLE]" : std::to_string(client.port));
   add(smtp::x_proto, "PROTO", client.esmtp ? "ESMTP" : "SMTP");
   add(smtp::x_helo, "HELO", xtext_or_unavailable(client.helo));
   add(smtp::x_ident, "IDENT", xtext_or_unavailable(client.id));
-  add(smtp::x_source, "SOURCE", "REMOTE");
+  add(smtp::x_source, "SOURCE", client.local ? "LOCAL" : "REMOTE");
   if (!line.empty()) out += line + "\r\n";
   return commands;
 }

@@ -14,12 +14,14 @@ namespace portcullis::session {
 
 // Who the client is, for XFORWARD and XCLIENT (Postfix XFORWARD_README, XCLIENT_README).
 struct ClientIdentityFacts {
-  std::string_view address_literal;  // "192.0.2.1" or "IPv6:2001:db8::1"
-  std::uint16_t port = 0;
+  std::string_view address_literal;  // "192.0.2.1" or "IPv6:2001:db8::1"; empty: not known (XFORWARD)
+  std::uint16_t port = 0;            // 0: not known
   std::string_view helo;
   bool esmtp = true;
-  std::string_view login;  // XCLIENT only
-  std::string_view id;     // XFORWARD IDENT
+  std::string_view login;      // XCLIENT only
+  std::string_view id;         // XFORWARD IDENT
+  std::string_view name = {};  // XFORWARD NAME; empty: not known
+  bool local = false;          // XFORWARD SOURCE=LOCAL
 };
 
 // "MAIL FROM:<...> ...": parameters the upstream has not offered are left out. `added_octets` is what

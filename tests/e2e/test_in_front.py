@@ -170,6 +170,35 @@ def test_xclient_from_a_trusted_proxy(start, sink):
     assert "alice@example.com" in logins
 
 
+def test_xforward_is_for_the_logs_only(start):
+    """Where a message came from, told by a mail server in front: in the journal, and nowhere in the policies."""
+    gateway = start({"may_send_xforward": True, "addresses": [LOCAL]})
+    port = gateway.port("mx")
+    with Wire(port) as client:
+        code, text = client.ask(b"EHLO front.test")
+        assert code == 250 and b"XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE" in text and b"XCLIENT" not in text
+        for bad in (b"", b"ADDR=nonsense", b"ADDR=1.2.3.4 ADDR=1.2.3.5", b"LOGIN=alice@example.com", b"HELO=a+0D+0Ab", b"SOURCE=moon"):
+            assert client.ask(b"XFORWARD " + bad)[0] == 501, bad
+        assert client.ask(b"XFORWARD NAME=spike.test ADDR=203.0.113.9 PORT=4711")[0] == 250
+        assert client.ask(b"XFORWARD HELO=spike IDENT=4F2A SOURCE=REMOTE")[0] == 250
+        assert client.ask(b"MAIL FROM:<alice@example.com>")[0] == 553  # no login by this
+        assert client.ask(b"XFORWARD NAME=spike.test ADDR=203.0.113.7 HELO=spike\"}\x1b[31m".replace(b"\x1b", b"+1B"))[0] == 501
+        assert client.ask(b"XFORWARD ADDR=203.0.113.7 HELO=spike\"} IDENT=4F2A")[0] == 250
+        assert client.ask(b"MAIL FROM:<" + STRANGER.encode() + b">")[0] == 250
+        assert client.ask(b"XFORWARD ADDR=203.0.113.8")[0] == 503
+        assert client.ask(b"RCPT TO:<" + BOB.encode() + b">")[0] == 250 and client.ask(b"DATA")[0] == 354
+        assert client.ask(b"From: " + STRANGER.encode() + b"\r\n\r\nhi\r\n.")[0] == 250
+        # Told for one message: the next is nobody's but the server's own.
+        assert client.ask(b"MAIL FROM:<" + STRANGER.encode() + b">")[0] == 250 and client.ask(b"RSET")[0] == 250
+    refused, accepted, last = gateway.wait_for_journal(3, type="transaction")
+    assert (refused["forwarded_client"], refused["forwarded_helo"], refused["forwarded_id"]) == ("203.0.113.9", "spike", "4F2A")
+    assert (accepted["forwarded_client"], accepted["forwarded_helo"], accepted["client"]) == ("203.0.113.7", 'spike"}', LOCAL)
+    assert "forwarded_client" not in last
+    with Wire(gateway.port("mx"), source="127.0.0.9") as other:
+        assert b"XFORWARD" not in other.ask(b"EHLO front.test")[1]
+        assert other.ask(b"XFORWARD ADDR=203.0.113.7")[0] == 550
+
+
 def test_xclient_does_not_get_around_the_rules(start):
     """What the named client may not do, the proxy may not do for it; nobody else may name one."""
     gateway = start({"may_send_xclient": True, "addresses": [LOCAL], "may_auth_without_tls": True})

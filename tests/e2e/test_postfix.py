@@ -95,6 +95,23 @@ def test_postfix_learns_who_the_client_is(parts, directory, program, pair, autho
         assert b"from " + record["helo"].encode() + b" (" in received
 
 
+def test_where_a_message_came_from_goes_all_the_way(parts, directory, program, pair, authority):
+    """Postfix in front tells it with XFORWARD, the journal says it, and Postfix behind logs it."""
+    behind = parts.use(Postfix.upstream(directory / "behind"))
+    tree = settings(directory, pair, behind.port)
+    tree["upstream"][0]["client_identity"] = "xforward"
+    tree["network"] = [{"name": "front", "addresses": ["127.0.0.1", ADDRESS], "may_send_xforward": True}]
+    gateway = parts.use(Gateway(program, directory, tree))
+    front = parts.use(Postfix.client(directory / "front", gateway.port("submission"), ALICE, PASSWORD, authority.certificate,
+                                     smtp_send_xforward_command="yes", smtp_bind_address="127.0.0.1"))
+    with smtplib.SMTP(ADDRESS, front.port, local_hostname="desk.test", source_address=("127.0.0.6", 0), timeout=20) as client:
+        client.sendmail(ALICE, [BOB], message(ALICE, BOB, "from afar"))
+    record = gateway.wait_for_journal(type="transaction", result="accepted")[0]
+    assert (record["forwarded_client"], record["forwarded_helo"], record["client"]) == ("127.0.0.6", "desk.test", "127.0.0.1")
+    assert record["forwarded_id"] in front.log()
+    behind.wait_for_log(rf"{record['queue_id']}: client=.*orig_client=\S*\[127\.0\.0\.6\]")
+
+
 def test_postfix_learns_when_a_session_goes_over_to_somebody_else(parts, directory, program, pair):
     """A proxy in front names one client after the other, a client changes its HELO: never does one pass for another."""
     postfix = parts.use(Postfix.upstream(directory / "postfix"))

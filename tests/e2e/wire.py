@@ -9,8 +9,8 @@ MX = "mx"
 
 
 class Wire:
-    def __init__(self, port, greet=True, timeout=20):
-        self.socket = socket.create_connection((ADDRESS, port), timeout=timeout)
+    def __init__(self, port, greet=True, timeout=20, source=""):
+        self.socket = socket.create_connection((ADDRESS, port), timeout=timeout, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         if greet:

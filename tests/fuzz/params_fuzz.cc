@@ -59,6 +59,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (const char c : *value) require(static_cast<unsigned char>(c) >= ' ' && c != '\x7f');
     }
   }
+  const auto xforward = parse_xforward(text);
+  if (xforward) {
+    for (const std::string* value : {&xforward->name, &xforward->addr, &xforward->helo, &xforward->ident}) {
+      for (const char c : *value) require(static_cast<unsigned char>(c) >= ' ' && c != '\x7f');
+    }
+  }
   const auto bdat = parse_bdat_argument(text);
   if (bdat) require(text.size() <= 25);
   require(decode_xtext(encode_xtext(text)) == text);

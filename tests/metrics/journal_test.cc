@@ -91,6 +91,9 @@ TransactionRecord full_transaction() {
   record.time = sys_days{std::chrono::year(2026) / 11 / 21} + std::chrono::milliseconds(63903250);
   record.id = "01JD.1";
   record.peer = full_peer();
+  record.forwarded_client = "203.0.113.9";
+  record.forwarded_helo = "desk";
+  record.forwarded_id = "4F2A";
   record.result = "rejected";
   record.reverse_path = "alice@example.com";
   record.recipients = {{"bob@example.com", 250, "2.1.5 ok", ""},
@@ -149,7 +152,8 @@ TEST(JournalLine, Transaction) {
       R"({"time":"2026-11-21T17:45:03.250Z","type":"transaction","id":"01JD.1","client":"192.0.2.7",)"
       R"("client_port":40404,"via":"192.0.2.1","listener":"submission","helo":"laptop",)"
       R"("tls_version":"TLSv1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","tls_client_subject":"CN=alice",)"
-      R"("login":"alice@example.com","mechanism":"PLAIN","backend":"ldap","result":"rejected",)"
+      R"("login":"alice@example.com","mechanism":"PLAIN","backend":"ldap",)"
+      R"("forwarded_client":"203.0.113.9","forwarded_helo":"desk","forwarded_id":"4F2A","result":"rejected",)"
       R"("reverse_path":"alice@example.com","recipients":[{"recipient":"bob@example.com","code":250,)"
       R"("reply":"2.1.5 ok"},{"recipient":"eve@example.com","code":550,"reply":"5.7.1 no",)"
       R"("rule":"lists"}],"recipients_total":2,"recipients_accepted":1,)"

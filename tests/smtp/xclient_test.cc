@@ -38,6 +38,24 @@ TEST(XClient, AddressesAndWhatIsNotTold) {
   EXPECT_TRUE(parse_xclient("ADDR=203.0.113.7 LOGIN=alice NAME=[UNAVAILABLE]").has_value());
 }
 
+TEST(XForward, SeveralCommandsTellTogether) {
+  auto all = parse_xforward("NAME=spike.example ADDR=192.0.2.3 PORT=1234 PROTO=smtp");
+  ASSERT_TRUE(all.has_value()) << all.error();
+  merge(*all, *parse_xforward("HELO=spike IDENT=4F2A SOURCE=LOCAL PORT=[UNAVAILABLE]"));
+  EXPECT_EQ(all->told, xforward_attributes_taken);
+  EXPECT_EQ(
+      all->name + ' ' + all->addr + ' ' + all->proto + ' ' + all->helo + ' ' + all->ident + ' ' + all->source,
+      "spike.example 192.0.2.3 smtp spike 4F2A LOCAL");
+  EXPECT_FALSE(all->port) << "taken back";
+  merge(*all, *parse_xforward("ADDR=IPv6:2001:db8::1 NAME=[TEMPUNAVAIL]"));
+  EXPECT_EQ(all->addr, "2001:db8::1");
+  EXPECT_EQ(all->name, "");
+  for (const char* bad : {"", "LOGIN=alice", "SOURCE=elsewhere", "IDENT=a+0Ab", "IDENT=a IDENT=b"}) {
+    EXPECT_FALSE(parse_xforward(ExactBuffer(bad).view()).has_value()) << bad;
+  }
+  EXPECT_FALSE(parse_xclient("IDENT=4F2A").has_value());
+}
+
 TEST(XClient, RefusesWhatItCanNotTrust) {
   const std::vector<std::string> cases = {
       "",
