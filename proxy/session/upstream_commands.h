@@ -20,7 +20,7 @@ struct ClientIdentityFacts {
   bool esmtp = true;
   std::string_view login;      // XCLIENT only
   std::string_view id;         // XFORWARD IDENT
-  std::string_view name = {};  // XFORWARD NAME; empty: not known
+  std::string_view name = "";  // XFORWARD NAME; empty: not known
   bool local = false;          // XFORWARD SOURCE=LOCAL
 };
 
