@@ -29,6 +29,8 @@ class MemoryGuard {
   const std::atomic<session::MemoryPressure>& pressure() const { return pressure_; }
 
  private:
+  std::uint64_t group_limit_ = 0;
+  unsigned group_looks_ = 0;  // until it is read again
   std::atomic<session::MemoryPressure> pressure_ = session::MemoryPressure::none;
 };
 

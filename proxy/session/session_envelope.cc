@@ -166,7 +166,7 @@ void Session::send_envelope(Effects& fx) {
   if (upstream.client_identity == config::ClientIdentity::xforward) {
     const std::string id = transaction_id();
     std::string literal = policy::to_literal(client_);
-    ClientIdentityFacts client{literal, client_port_, helo_, extended_, {}, id};
+    ClientIdentityFacts client{literal, client_port_, helo_, extended_, {}, id, {}};
     if (forwarded_) {
       // Where it came from there, under our id: by that our journal leads on.
       const std::optional<policy::IpAddress> address = policy::parse_ip(forwarded_->addr);
@@ -176,8 +176,8 @@ void Session::send_envelope(Effects& fx) {
                 forwarded_->helo,
                 !smtp::equals_ignoring_case(forwarded_->proto, "SMTP"),
                 {},
-                id};
-      client.name = forwarded_->name;
+                id,
+                forwarded_->name};
       client.local = smtp::equals_ignoring_case(forwarded_->source, "LOCAL");
     }
     const std::size_t lines = append_xforward(wire, client, link_->extensions().xforward);
@@ -203,7 +203,7 @@ void Session::send_envelope(Effects& fx) {
 XClient Session::xclient() const {
   const std::string literal = policy::to_literal(client_);
   const std::string_view login = account_ ? std::string_view(account_->login) : std::string_view();
-  return {xclient_attributes({literal, client_port_, helo_, extended_, login, {}}), helo_};
+  return {xclient_attributes({literal, client_port_, helo_, extended_, login, {}, {}}), helo_};
 }
 
 void Session::send_rcpt(std::size_t index, Effects& fx) {

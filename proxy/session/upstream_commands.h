@@ -18,10 +18,10 @@ struct ClientIdentityFacts {
   std::uint16_t port = 0;            // 0: not known
   std::string_view helo;
   bool esmtp = true;
-  std::string_view login;      // XCLIENT only
-  std::string_view id;         // XFORWARD IDENT
-  std::string_view name = "";  // XFORWARD NAME; empty: not known
-  bool local = false;          // XFORWARD SOURCE=LOCAL
+  std::string_view login;  // XCLIENT only
+  std::string_view id;     // XFORWARD IDENT
+  std::string_view name;   // XFORWARD NAME; empty: not known
+  bool local = false;      // XFORWARD SOURCE=LOCAL
 };
 
 // "MAIL FROM:<...> ...": parameters the upstream has not offered are left out. `added_octets` is what
