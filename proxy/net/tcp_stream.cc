@@ -137,6 +137,9 @@ void TcpStream::write(const session::Output& bytes) {
 
 void TcpStream::queue_rest(std::span<const uv_buf_t> buffers, std::size_t sent) {
   auto request = std::make_unique<WriteRequest>();
+  std::size_t total = 0;
+  for (const uv_buf_t& buffer : buffers) total += buffer.len;
+  request->bytes.reserve(total - sent);  // grown piece by piece it would take up to three times as much
   for (const uv_buf_t& buffer : buffers) {
     const std::size_t skipped = std::min(sent, buffer.len);
     sent -= skipped;
