@@ -270,10 +270,11 @@ void UpstreamPool::park(UpstreamConnection& connection) {
 void UpstreamPool::forget(ClientConnection& client) {
   cancel(client);
   if (!bound_to_client()) return;
-  UpstreamConnection* own = connection_of(client);
-  if (own == nullptr) return;
-  own->bound = nullptr;
-  if (own->idle) drop(*own);
+  // More than one where an earlier one opened after its client had waited long enough.
+  while (UpstreamConnection* own = connection_of(client)) {
+    own->bound = nullptr;
+    if (own->idle) drop(*own);
+  }
 }
 
 void UpstreamPool::release(UpstreamConnection& connection) {
