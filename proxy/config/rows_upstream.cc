@@ -66,7 +66,8 @@ std::vector<Row<Upstream>> relay_rows() {
           "Sessions of a worker that may wait for a free connection; more are answered 451."),
       row("waiting_timeout", &U::waiting_seconds, seconds(1, 600), "How long they wait."),
       row("connect_timeout", &U::connect_timeout_seconds, seconds(1, 300),
-          "For connect, TLS handshake and greeting together."),
+          "For connect, TLS handshake and greeting together. Of the addresses of a name, each but the last "
+          "has 2 s of it at most."),
       row("command_timeout", &U::command_timeout_seconds, seconds(1, 600), "For the reply to a command."),
       row("data_timeout", &U::data_timeout_seconds, seconds(1, 3600),
           "For the server to take the next piece of a message."),

@@ -11,6 +11,7 @@ namespace portcullis::net {
 namespace {
 
 constexpr std::size_t buffer_octets = 64 * 1024;
+constexpr std::uint64_t clock_ms = 250;
 
 std::string offered(const smtp::Extensions& extensions) {
   std::string text;
@@ -52,13 +53,11 @@ class OneProbe final : public UpstreamConnection::Owner {
           {&upstream, server, tls->get(), true, upstream.helo.empty() ? config.hostname : upstream.helo, {}},
           *this);
       connection_ = &connection;
+      connection.deadline_ms =
+          static_cast<std::int64_t>(uv_now(&loop)) + std::int64_t{upstream.connect_timeout_seconds} * 1000;
       uv_timer_start(
-          &timer,
-          [](uv_timer_t* handle) {
-            static_cast<OneProbe*>(handle->data)
-                ->connection_->fail(session::LinkFailure::timeout, "no answer in time");
-          },
-          std::uint64_t{upstream.connect_timeout_seconds} * 1000, 0);
+          &timer, [](uv_timer_t* handle) { static_cast<OneProbe*>(handle->data)->look_at_clock(); }, clock_ms,
+          clock_ms);
       connection.open();
       while (!line_) uv_run(&loop, UV_RUN_ONCE);
       connection_ = nullptr;
@@ -70,6 +69,9 @@ class OneProbe final : public UpstreamConnection::Owner {
   }
 
  private:
+  void look_at_clock() {
+    if (!line_ && connection_->late()) connection_->out_of_time();
+  }
   void on_opened(UpstreamConnection& connection) noexcept override {
     line_ = {true, std::string(connection.link().tls() ? "ready, TLS" : "ready, no TLS") + "; offers" +
                        offered(connection.link().extensions())};

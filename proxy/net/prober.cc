@@ -55,8 +55,8 @@ void Prober::tick() {
   dead_.clear();
   const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
   for (Probe& probe : probes_) {
-    if (probe.connection && probe.connection->deadline_ms <= now) {
-      probe.connection->fail(session::LinkFailure::timeout, "no answer in time");
+    if (probe.connection && probe.connection->late()) {
+      probe.connection->out_of_time();
     } else if (!probe.connection && probe.due_ms <= now) {
       start(probe);
     }

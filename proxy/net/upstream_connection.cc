@@ -1,5 +1,6 @@
 #include "proxy/net/upstream_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -7,6 +8,13 @@ namespace portcullis::net {
 
 using session::LinkFailure;
 using session::UpstreamLink;
+
+namespace {
+
+// Of one address of several: time for a lost SYN to be sent again.
+constexpr std::int64_t address_ms = 2'000;
+
+}  // namespace
 
 // Outlives the connection when that goes first: libuv still calls back.
 struct UpstreamConnection::Resolve {
@@ -76,11 +84,35 @@ void UpstreamConnection::connect(const sockaddr* address) {
 void UpstreamConnection::connect_to_next() {
   const addrinfo& address = *next_address_;
   next_address_ = address.ai_next;
+  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
+  address_deadline_ms_ = next_address_ == nullptr ? 0 : now + share_of_time();
   connect(address.ai_addr);
+}
+
+// An address that never answers must leave the others time; a refusal needs none.
+std::int64_t UpstreamConnection::share_of_time() const {
+  std::int64_t addresses = 1;
+  for (const addrinfo* address = next_address_; address != nullptr; address = address->ai_next) ++addresses;
+  const std::int64_t left = deadline_ms - static_cast<std::int64_t>(uv_now(context_.loop));
+  return std::clamp<std::int64_t>(left / addresses, 1, address_ms);
+}
+
+bool UpstreamConnection::late() const {
+  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
+  return (deadline_ms != 0 && deadline_ms <= now) ||
+         (address_deadline_ms_ != 0 && address_deadline_ms_ <= now);
+}
+
+void UpstreamConnection::out_of_time() {
+  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
+  if (deadline_ms != 0 && deadline_ms <= now) return fail(LinkFailure::timeout, "no answer in time");
+  stream_.tcp().reopen();
+  connect_to_next();
 }
 
 void UpstreamConnection::on_connected(int status) noexcept {
   if (lost_) return;
+  address_deadline_ms_ = 0;
   if (status != 0 && next_address_ != nullptr) {
     stream_.tcp().reopen();
     return connect_to_next();
@@ -160,6 +192,7 @@ void UpstreamConnection::fail(LinkFailure failure, std::string text) {
         failed(failure == LinkFailure::timeout ? metrics::TlsFailure::timeout : metrics::TlsFailure::closed));
   }
   lost_ = true;
+  address_deadline_ms_ = 0;
   link_.fail(failure, std::move(text));
   stream_.tcp().close();
   owner_.on_lost(*this);

@@ -56,6 +56,10 @@ class UpstreamConnection final : public SecureStream::Handler {
   // command may be sent onto such a connection.
   bool readable_now() const { return stream_.tcp().readable_now(); }
   void fail(session::LinkFailure failure, std::string text);
+  // To be asked every now and then: whether deadline_ms, or the time of the address under way, is over; then
+  // out_of_time() fails the connection, or goes on to the next address.
+  bool late() const;
+  void out_of_time();
   void close();  // sends QUIT first where that makes sense
   void abort();  // at once
   session::UpstreamLink& link() { return link_; }
@@ -84,6 +88,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   void on_flushed() noexcept override;
   void connect(const sockaddr* address);
   void connect_to_next();
+  std::int64_t share_of_time() const;
   void start_tls();
   void flush();
 
@@ -96,6 +101,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   Resolve* resolve_ = nullptr;
   std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses_{nullptr, uv_freeaddrinfo};
   const addrinfo* next_address_ = nullptr;  // of addresses_, to be tried when this one fails
+  std::int64_t address_deadline_ms_ = 0;    // 0: none, as there is no other address
   std::int64_t burst_ms_ = 0;
   std::int64_t handshake_started_ms_ = 0;
   bool lost_ = false;

@@ -425,7 +425,7 @@ void UpstreamPool::sweep() {
   }
   std::vector<UpstreamConnection*> late;
   for (const auto& connection : connections_) {
-    if (connection->deadline_ms != 0 && connection->deadline_ms <= now) late.push_back(connection.get());
+    if (connection->late()) late.push_back(connection.get());
     if (connection->idle && connection->idle_since_ms + std::int64_t{settings_.idle_seconds} * 1000 <= now) {
       late.push_back(connection.get());
     }
@@ -434,7 +434,7 @@ void UpstreamPool::sweep() {
     if (connection->idle) {
       drop(*connection);
     } else {
-      connection->fail(LinkFailure::timeout, "no answer in time");
+      connection->out_of_time();
     }
   }
 }

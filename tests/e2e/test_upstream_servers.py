@@ -6,7 +6,10 @@ import contextlib
 import os
 import re
 import smtplib
+import socket
 import ssl
+import subprocess
+import time
 
 import pytest
 from parts.clients import message
@@ -57,6 +60,15 @@ def send(client, recipient=BOB, text=TEXT):
             client.rset()
             return code, said.decode()
     return code, said.decode()
+
+
+def own_hosts(directory):
+    """A wrapper that shows the gateway a hosts file in which legacy.test has two addresses, the first without a
+    listener."""
+    hosts = directory / "hosts"
+    hosts.write_text(f"127.0.0.77 legacy.test\n{ADDRESS} legacy.test\n")
+    return ("unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount",
+            "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
 
 
 def verbs(commands):
@@ -243,16 +255,35 @@ def test_the_first_dies_while_running(parts, start):
 def test_a_name_of_several_addresses(parts, start, directory):
     """Nobody listens at the first address of the name; one server, so no failover is counted."""
     upstream = parts.use(ScriptedUpstream())
-    hosts = directory / "hosts"
-    hosts.write_text(f"127.0.0.77 legacy.test\n{ADDRESS} legacy.test\n")
-    own_hosts = ("unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount",
-                 "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
-    gateway = start(upstream, servers=[f"legacy.test:{upstream.port}"], wrapper=own_hosts)
+    gateway = start(upstream, servers=[f"legacy.test:{upstream.port}"], wrapper=own_hosts(directory))
     for _ in range(3):
         assert send(session(gateway))[0] == 250
     assert gateway.metric("portcullis_upstream_connects_total", result="success") >= 1
     assert gateway.metric("portcullis_upstream_connects_total", result="refused") == 0
     assert gateway.metric("portcullis_upstream_failovers_total") == 0
+
+
+def test_an_address_that_never_answers(parts, start, directory, program):
+    """The first address of the name drops what comes (here: its queue is full): the second has its turn in time."""
+    upstream = parts.use(ScriptedUpstream())
+    with contextlib.ExitStack() as closing:
+        silent = closing.enter_context(socket.socket())
+        silent.bind(("127.0.0.77", upstream.port))
+        silent.listen(0)
+        for _ in range(4):
+            filler = closing.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.77", upstream.port))
+        gateway = start(upstream, servers=[f"legacy.test:{upstream.port}"], wrapper=own_hosts(directory))
+        client = session(gateway)
+        begun = time.monotonic()
+        assert send(client)[0] == 250
+        assert time.monotonic() - begun > 1, "the first address was not silent"
+        assert gateway.metric("portcullis_upstream_connects_total", result="success") == 1
+        assert gateway.metric("portcullis_upstream_connects_total", result="timeout") == 0
+        checked = subprocess.run([*own_hosts(directory), program, "check", "--probe", "--config", gateway.config],
+                                 capture_output=True, text=True, timeout=30, check=False)
+        assert checked.returncode == 0 and "ready" in checked.stdout, checked
 
 
 def test_the_first_comes_back(parts, start):
