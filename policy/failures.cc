@@ -32,6 +32,8 @@ void Failures::note(std::uint64_t hash, std::uint32_t limit, std::uint32_t windo
   blocked_until_ = at + block_seconds;
 }
 
+void Failures::block_until(WallTime until) { blocked_until_ = seconds(until); }
+
 std::uint32_t Failures::distinct(std::uint32_t window_seconds, WallTime now) const {
   const std::uint32_t at = seconds(now);
   return static_cast<std::uint32_t>(std::ranges::count_if(

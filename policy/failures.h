@@ -15,6 +15,7 @@ class Failures {
   void note(std::uint64_t hash, std::uint32_t limit, std::uint32_t window_seconds,
             std::uint32_t block_seconds, WallTime now);
   std::uint32_t distinct(std::uint32_t window_seconds, WallTime now) const;
+  void block_until(WallTime until);
   // 0 when not blocked.
   std::uint32_t blocked_for_seconds(WallTime now) const;
   bool idle(std::uint32_t window_seconds, WallTime now) const {

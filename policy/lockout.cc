@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "policy/failures.h"
 #include "policy/hash.h"
@@ -40,7 +42,7 @@ class Ledger {
     const std::lock_guard lock(shard.mutex);
     const auto index = shard.table.find(key, hash);
     if (index == Table::none) return {};
-    return standing(shard.table.value(index), window_seconds, now);
+    return standing(shard.table.value(index).failures, window_seconds, now);
   }
 
   template <typename View>
@@ -55,9 +57,46 @@ class Ledger {
       index = shard.table.insert(key, hash);
     }
     shard.table.touch(index);
-    Failures& failures = shard.table.value(index);
-    failures.note(failure, std::min(limit, failures_max), rule.window_seconds, rule.block_seconds, now);
-    return standing(failures, rule.window_seconds, now);
+    Entry& entry = shard.table.value(index);
+    const bool blocked = entry.failures.blocked_for_seconds(now) != 0;
+    entry.failures.note(failure, std::min(limit, failures_max), rule.window_seconds, rule.block_seconds, now);
+    if (!blocked && entry.failures.blocked_for_seconds(now) != 0) entry.is_new = any_new_ = true;
+    return standing(entry.failures, rule.window_seconds, now);
+  }
+
+  void restore(const Key& key, WallTime until) {
+    const std::uint64_t hash = keyed_hash(key);
+    Shard& shard = shard_of(hash);
+    const std::lock_guard lock(shard.mutex);
+    auto index = shard.table.find(key, hash);
+    if (index == Table::none) {
+      if (shard.table.full()) shard.table.erase(shard.table.oldest());
+      index = shard.table.insert(key, hash);
+    }
+    shard.table.value(index).failures.block_until(until);
+  }
+
+  // Calls tell(key, seconds) for each block that is new.
+  template <typename Tell>
+  void take_new(WallTime now, Tell tell) {
+    if (!any_new_.exchange(false)) return;
+    for (std::size_t i = 0; i < shard_count; ++i) {
+      const std::lock_guard lock(shards_[i].mutex);
+      Table& table = shards_[i].table;
+      for (auto at = table.oldest(); at != Table::none; at = table.newer(at)) {
+        Entry& entry = table.value(at);
+        if (!std::exchange(entry.is_new, false)) continue;
+        if (const auto left = entry.failures.blocked_for_seconds(now); left != 0) tell(table.key(at), left);
+      }
+    }
+  }
+
+  void mark_new(const Key& key) {
+    const std::uint64_t hash = keyed_hash(key);
+    Shard& shard = shard_of(hash);
+    const std::lock_guard lock(shard.mutex);
+    const auto index = shard.table.find(key, hash);
+    if (index != Table::none) shard.table.value(index).is_new = any_new_ = true;
   }
 
   template <typename View>
@@ -75,14 +114,18 @@ class Ledger {
       const std::lock_guard lock(shards_[i].mutex);
       const Table& table = shards_[i].table;
       for (auto at = table.oldest(); at != Table::none; at = table.newer(at)) {
-        if (table.value(at).blocked_for_seconds(now) != 0) ++total;
+        if (table.value(at).failures.blocked_for_seconds(now) != 0) ++total;
       }
     }
     return total;
   }
 
  private:
-  using Table = LruTable<Key, Failures>;
+  struct Entry {
+    Failures failures;
+    bool is_new = false;  // a block that nobody has taken yet
+  };
+  using Table = LruTable<Key, Entry>;
   struct Shard {
     mutable std::mutex mutex;
     Table table{1};
@@ -96,12 +139,13 @@ class Ledger {
 
   static void make_room(Table& table, std::uint32_t window_seconds, WallTime now) {
     for (int i = 0; i < 2 && table.oldest() != Table::none; ++i) {
-      if (!table.full() && !table.value(table.oldest()).idle(window_seconds, now)) return;
+      if (!table.full() && !table.value(table.oldest()).failures.idle(window_seconds, now)) return;
       table.erase(table.oldest());
     }
   }
 
   std::unique_ptr<Shard[]> shards_;
+  std::atomic<bool> any_new_ = false;
 };
 
 std::uint32_t delay_ms(const LockoutRule& rule, std::uint32_t distinct) {
@@ -128,11 +172,19 @@ struct Lockout::State {
   // has a NUL, so the two can not be confused.
   std::string login_key(const IpNetwork& network, std::string_view login, WallTime now) const {
     std::string key(login);
-    if (known.contains(login, network, now)) {
-      key += '\0';
-      key += to_string(network);
-    }
+    if (known.contains(login, network, now)) append(key, network);
     return key;
+  }
+
+  static std::string key_of(const Block& block) {
+    std::string key = block.login;
+    if (block.network) append(key, *block.network);
+    return key;
+  }
+
+  static void append(std::string& key, const IpNetwork& network) {
+    key += '\0';
+    key += to_string(network);
   }
 
   Answer answer(const Ledger<IpNetwork>::Standing& network,
@@ -147,7 +199,7 @@ struct Lockout::State {
       scope = Scope::network;
       retry = network.blocked_for_seconds;
     }
-    if (rule.mode == Mode::shadow) return {Scope::none, 0, 0, scope};
+    if (rule.mode == Mode::shadow) return {Scope::none, retry, 0, scope};
     // An office behind one address has many mistyped passwords: the first half of what its network
     // may do wrong delays nobody.
     const std::uint32_t free = rule.failures_per_network / 2;
@@ -200,5 +252,37 @@ void Lockout::succeeded(const IpAddress& client, std::string_view login, WallTim
 std::size_t Lockout::blocked_networks(WallTime now) const { return state_->networks.blocked(now); }
 std::size_t Lockout::blocked_logins(WallTime now) const { return state_->logins.blocked(now); }
 KnownNetworks& Lockout::known_networks() { return state_->known; }
+
+void Lockout::restore(const Block& block, WallTime now) {
+  // Neither for longer than a block that begins now (the rule may have changed), nor what is over.
+  const WallTime until = std::min(block.until, now + std::chrono::seconds(state_->rule.block_seconds));
+  if (state_->rule.mode == Mode::off || until <= now) return;
+  if (!block.login.empty()) {
+    state_->logins.restore(State::key_of(block), until);
+  } else if (block.network) {
+    state_->networks.restore(*block.network, until);
+  }
+}
+
+std::vector<Lockout::Block> Lockout::take_new_blocks(WallTime now) {
+  std::vector<Block> blocks;
+  state_->networks.take_new(now, [&](const IpNetwork& network, std::uint32_t left) {
+    blocks.push_back({"", network, now + std::chrono::seconds(left)});
+  });
+  state_->logins.take_new(now, [&](const std::string& key, std::uint32_t left) {
+    const std::size_t end = std::min(key.find('\0'), key.size());
+    blocks.push_back({key.substr(0, end), std::nullopt, now + std::chrono::seconds(left)});
+    if (end < key.size()) blocks.back().network = parse_network(std::string_view(key).substr(end + 1));
+  });
+  return blocks;
+}
+
+void Lockout::mark_new(const Block& block) {
+  if (!block.login.empty()) {
+    state_->logins.mark_new(State::key_of(block));
+  } else if (block.network) {
+    state_->networks.mark_new(*block.network);
+  }
+}
 
 }  // namespace portcullis::policy

@@ -17,7 +17,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "policy/facts.h"
 #include "policy/known_networks.h"
@@ -49,7 +52,18 @@ class Lockout {
   std::size_t blocked_networks(WallTime now) const;
   std::size_t blocked_logins(WallTime now) const;
 
-  KnownNetworks& known_networks();  // for persistence
+  // For persistence, as MemoryCounters does it. Failures that led to no block are not kept: what they are
+  // known by means nothing to another process.
+  KnownNetworks& known_networks();
+  struct Block {
+    std::string login;                 // canonical; empty: all that are not known in the network
+    std::optional<IpNetwork> network;  // none: everywhere the login is not known
+    WallTime until;
+  };
+  void restore(const Block& block, WallTime now);
+  // Those that began since the last call.
+  std::vector<Block> take_new_blocks(WallTime now);
+  void mark_new(const Block& block);
 
  private:
   struct State;

@@ -57,7 +57,7 @@ class Directory {
 
 // What the gateway has counted, as last written. Its file is its own while it runs: a copy is read,
 // the log of changes first, so that no change is in neither.
-void load_counters(const config::Config& config, policy::MemoryCounters& counters) {
+void load_state(const config::Config& config, policy::MemoryCounters& counters, policy::Lockout& lockout) {
   if (config.state_path.empty() || !fs::exists(config.state_path)) return;
   const Directory scratch;
   const fs::path copy = scratch.path() / "state";
@@ -70,7 +70,7 @@ void load_counters(const config::Config& config, policy::MemoryCounters& counter
                config.state_path, error.message());
     return;
   }
-  const auto store = state::SqliteStore::open({.path = copy.string()}, counters, nullptr);
+  const auto store = state::SqliteStore::open({.path = copy.string()}, counters, &lockout);
   if (!store) {
     fmt::print(stderr, "{}; rates are shown as if nothing had been sent yet\n", store.error());
   }
@@ -114,9 +114,10 @@ void run(Arguments& arguments) {
   const auto config = load_or_exit(arguments.config);
   if (!arguments.login.empty()) arguments.question.account = account_of(*config, arguments);
   policy::MemoryCounters counters(config->policy.rate_keys_max);
-  load_counters(*config, counters);
+  policy::Lockout lockout(config->auth.lockout);
+  load_state(*config, counters, lockout);
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  const auto report = config::explain(*config, arguments.question, counters, now);
+  const auto report = config::explain(*config, arguments.question, counters, lockout, now);
   if (!report) fail(EX_USAGE, report.error());
   fmt::print("{}", *report);
 }

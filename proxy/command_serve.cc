@@ -119,7 +119,7 @@ int serve(const std::string& path) {
                                           "counters go on in memory and are written when that works again"});
     };
     auto opened = state::SqliteStore::open({.path = config->state_path, .on_error = count_error}, *counters,
-                                           &lasting.lockout->known_networks());
+                                           lasting.lockout.get());
     if (!opened) return complain(config->state_path + ": " + opened.error(), exit_unavailable);
     store = std::move(*opened);
   }

@@ -54,10 +54,12 @@ class Walk {
   Walk(const Config& config, policy::CounterStore& counters, policy::WallTime now)
       : now_(now), counters_(counters), chain_(config.policy, counters_) {}
 
-  std::expected<std::string, std::string> run(const Config& config, const Question& question);
+  std::expected<std::string, std::string> run(const Config& config, const Question& question,
+                                              const policy::Lockout& lockout);
 
  private:
   std::expected<void, std::string> describe_client(const Config& config, const Question& question);
+  void login(const policy::Lockout& lockout, const std::string& login);
   std::expected<void, std::string> envelope(const Question& question);
   void recipients();
   std::expected<void, std::string> header(const Question& question);
@@ -159,8 +161,19 @@ std::expected<void, std::string> Walk::describe_client(const Config& config, con
   if (!question.account && listener->auth == AuthMode::required) {
     refused_by_ = "the listener: 530 5.7.0, a login is required";
   }
-  report_ += '\n';
   return {};
+}
+
+void Walk::login(const policy::Lockout& lockout, const std::string& login) {
+  using Scope = policy::Lockout::Scope;
+  const policy::Lockout::Answer answer = lockout.before(client_.address, login, now_);
+  const bool enforced = answer.blocked_by != Scope::none;
+  const Scope scope = enforced ? answer.blocked_by : answer.would_block;
+  if (scope == Scope::none) return;
+  report_ += fmt::format("          brute-force control blocks {}, for another {} s{}\n",
+                         scope == Scope::login ? "this login where it is not known" : "the client's network",
+                         answer.retry_after_seconds, enforced ? "" : " (in shadow: lets pass)");
+  if (enforced && refused_by_.empty()) refused_by_ = "brute-force control: 454 4.7.0 at AUTH";
 }
 
 std::expected<void, std::string> Walk::envelope(const Question& question) {
@@ -233,8 +246,11 @@ void Walk::conclude() {
   chain_.settle(charges_, false, now_);
 }
 
-std::expected<std::string, std::string> Walk::run(const Config& config, const Question& question) {
+std::expected<std::string, std::string> Walk::run(const Config& config, const Question& question,
+                                                  const policy::Lockout& lockout) {
   if (auto said = describe_client(config, question); !said) return std::unexpected(said.error());
+  if (question.account) login(lockout, question.account->login);
+  report_ += '\n';
   if (auto said = envelope(question); !said) return std::unexpected(said.error());
   recipients();
   if (auto said = header(question); !said) return std::unexpected(said.error());
@@ -246,8 +262,9 @@ std::expected<std::string, std::string> Walk::run(const Config& config, const Qu
 }  // namespace
 
 std::expected<std::string, std::string> explain(const Config& config, const Question& question,
-                                                policy::CounterStore& counters, policy::WallTime now) {
-  return Walk(config, counters, now).run(config, question);
+                                                policy::CounterStore& counters,
+                                                const policy::Lockout& lockout, policy::WallTime now) {
+  return Walk(config, counters, now).run(config, question, lockout);
 }
 
 }  // namespace portcullis::config

@@ -10,6 +10,7 @@
 #include "policy/counters.h"
 #include "policy/facts.h"
 #include "policy/identity.h"
+#include "policy/lockout.h"
 #include "proxy/config/config.h"
 
 namespace portcullis::config {
@@ -27,8 +28,9 @@ struct Question {
 };
 
 // The report, for a person; the error says which part of the question makes no sense. Charges go to
-// `counters`: give it a copy.
+// `counters`: give it a copy. `lockout` tells whether the login would be asked for at all.
 std::expected<std::string, std::string> explain(const Config& config, const Question& question,
-                                                policy::CounterStore& counters, policy::WallTime now);
+                                                policy::CounterStore& counters,
+                                                const policy::Lockout& lockout, policy::WallTime now);
 
 }  // namespace portcullis::config

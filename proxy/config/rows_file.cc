@@ -49,14 +49,15 @@ const Table<Admin>& metrics_table() {
 }
 
 const Table<Config>& state_table() {
-  static const Table<Config> table{"Where counters outlive a restart.",
-                                   {
-                                       row("path", &Config::state_path, path(),
-                                           "An SQLite file for rates and quotas; its directory must be "
-                                           "writable for `user`. Without one they "
-                                           "live in memory and start from zero with the program."),
-                                   },
-                                   {}};
+  static const Table<Config> table{
+      "Where counters outlive a restart.",
+      {
+          row("path", &Config::state_path, path(),
+              "An SQLite file for rates, quotas and what brute-force control blocks; its directory must be "
+              "writable for `user`. Without one they "
+              "live in memory and start from zero with the program."),
+      },
+      {}};
   return table;
 }
 

@@ -6,6 +6,7 @@ namespace portcullis::state {
 namespace {
 
 using policy::KnownNetworks;
+using policy::Lockout;
 using policy::MemoryCounters;
 using policy::RateWindow;
 using policy::WallTime;
@@ -22,6 +23,12 @@ CREATE TABLE known_networks (login TEXT, network TEXT, last_seen_day INTEGER,
                              PRIMARY KEY (login, network)) WITHOUT ROWID;
 PRAGMA user_version = 1;
 COMMIT;)";
+
+// Came later; programs that do not know it leave it alone. An empty login: the whole network; an empty
+// network: the login wherever it is not known.
+constexpr const char* blocks_schema =
+    "CREATE TABLE IF NOT EXISTS blocks (login TEXT, network TEXT, until INTEGER, "
+    "PRIMARY KEY (login, network)) WITHOUT ROWID";
 
 std::string write_amounts(const RateWindow::Saved& window) {
   std::string text;
@@ -57,16 +64,16 @@ std::expected<void, std::string> finish(Statement& statement) {
 
 std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(Options options,
                                                                            MemoryCounters& counters,
-                                                                           KnownNetworks* known) {
+                                                                           Lockout* lockout) {
   auto database = Database::open(options.path);
   if (!database) return std::unexpected(database.error());
   if (!options.clock) {
     options.clock = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
   }
   std::unique_ptr<SqliteStore> store(
-      new SqliteStore(std::move(options), std::move(*database), counters, known));
-  for (const auto step :
-       {&SqliteStore::prepare_schema, &SqliteStore::load_counters, &SqliteStore::load_known_networks}) {
+      new SqliteStore(std::move(options), std::move(*database), counters, lockout));
+  for (const auto step : {&SqliteStore::prepare_schema, &SqliteStore::load_counters,
+                          &SqliteStore::load_known_networks, &SqliteStore::load_blocks}) {
     if (auto done = (store.get()->*step)(); !done) {
       return std::unexpected("can not load the state file " + store->options_.path + ": " + done.error());
     }
@@ -75,8 +82,8 @@ std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(Optio
   return store;
 }
 
-SqliteStore::SqliteStore(Options options, Database database, MemoryCounters& counters, KnownNetworks* known)
-    : options_(std::move(options)), counters_(counters), known_(known), database_(std::move(database)) {}
+SqliteStore::SqliteStore(Options options, Database database, MemoryCounters& counters, Lockout* lockout)
+    : options_(std::move(options)), counters_(counters), lockout_(lockout), database_(std::move(database)) {}
 
 SqliteStore::~SqliteStore() {
   if (!thread_.joinable()) return;  // open() failed: nothing was loaded, so nothing may be written
@@ -92,14 +99,15 @@ SqliteStore::~SqliteStore() {
 std::expected<void, std::string> SqliteStore::prepare_schema() {
   const auto version = database_.number("PRAGMA user_version");
   if (!version) return std::unexpected(version.error());
-  if (*version == schema_version) return {};
+  if (*version == schema_version) return database_.run(blocks_schema);
   if (*version > schema_version) {
     return std::unexpected("it was written by a newer version (format " + std::to_string(*version) + ")");
   }
   const auto tables = database_.number("SELECT count(*) FROM sqlite_schema");
   if (!tables) return std::unexpected(tables.error());
   if (*tables != 0) return std::unexpected("it is the database of another program");
-  return database_.run(schema);
+  if (auto made = database_.run(schema); !made) return made;
+  return database_.run(blocks_schema);
 }
 
 std::expected<void, std::string> SqliteStore::load_counters() {
@@ -124,7 +132,7 @@ std::expected<void, std::string> SqliteStore::load_counters() {
 }
 
 std::expected<void, std::string> SqliteStore::load_known_networks() {
-  if (known_ == nullptr) return {};
+  if (lockout_ == nullptr) return {};
   const WallTime now = options_.clock();
   auto rows = database_.prepare("SELECT login, network, last_seen_day FROM known_networks ORDER BY login");
   if (!rows) return std::unexpected(rows.error());
@@ -134,13 +142,32 @@ std::expected<void, std::string> SqliteStore::load_known_networks() {
     if (!step) return std::unexpected(step.error());
     const bool row = *step == Statement::Step::row;
     if (!row || rows->text(0) != record.login) {
-      if (!record.networks.empty()) known_->restore(record, now);
+      if (!record.networks.empty()) lockout_->known_networks().restore(record, now);
       if (!row) return {};
       record = {rows->text(0), {}};
     }
     const auto network = policy::parse_network(rows->text(1));
     if (!network) return std::unexpected("bad network " + rows->text(1) + " of " + record.login);
     record.networks.push_back({*network, static_cast<std::int32_t>(rows->number(2))});
+  }
+}
+
+std::expected<void, std::string> SqliteStore::load_blocks() {
+  if (lockout_ == nullptr) return {};
+  const WallTime now = options_.clock();
+  auto rows = database_.prepare("SELECT login, network, until FROM blocks WHERE until > ?");
+  if (!rows) return std::unexpected(rows.error());
+  rows->bind(1, now.time_since_epoch().count());
+  while (true) {
+    const auto step = rows->step();
+    if (!step) return std::unexpected(step.error());
+    if (*step == Statement::Step::done) return {};
+    Lockout::Block block{rows->text(0), policy::parse_network(rows->text(1)),
+                         WallTime(std::chrono::seconds(rows->number(2)))};
+    if (!block.network && !rows->text(1).empty()) {
+      return std::unexpected("bad network " + rows->text(1) + " of a block");
+    }
+    lockout_->restore(block, now);
   }
 }
 
@@ -155,12 +182,10 @@ void SqliteStore::run() {
 
 bool SqliteStore::flush() {
   const std::lock_guard lock(database_mutex_);
-  const auto records = counters_.take_changed();
-  const auto logins = known_ == nullptr ? std::vector<KnownNetworks::Record>{} : known_->take_changed();
-  auto done = records.empty() && logins.empty() ? std::expected<void, std::string>{} : write(records, logins);
+  const Batch batch = take();
+  auto done = batch.empty() ? std::expected<void, std::string>{} : write(batch);
   if (!done) {
-    for (const auto& record : records) counters_.mark_changed(record);
-    for (const auto& record : logins) known_->mark_changed(record);
+    give_back(batch);
   } else if (options_.clock() >= next_cleaning_) {
     counters_.forget_expired(options_.clock());
     done = forget_expired();
@@ -170,23 +195,40 @@ bool SqliteStore::flush() {
   return done.has_value();
 }
 
-std::expected<void, std::string> SqliteStore::write(const std::vector<MemoryCounters::Record>& records,
-                                                    const std::vector<KnownNetworks::Record>& logins) {
-  const auto batch = [&]() -> std::expected<void, std::string> {
+SqliteStore::Batch SqliteStore::take() {
+  Batch batch;
+  batch.counters = counters_.take_changed();
+  if (lockout_ == nullptr) return batch;
+  batch.logins = lockout_->known_networks().take_changed();
+  batch.blocks = lockout_->take_new_blocks(options_.clock());
+  return batch;
+}
+
+// For the next time.
+void SqliteStore::give_back(const Batch& batch) {
+  for (const auto& record : batch.counters) counters_.mark_changed(record);
+  if (lockout_ == nullptr) return;
+  for (const auto& record : batch.logins) lockout_->known_networks().mark_changed(record);
+  for (const auto& block : batch.blocks) lockout_->mark_new(block);
+}
+
+std::expected<void, std::string> SqliteStore::write(const Batch& batch) {
+  const auto rows = [&]() -> std::expected<void, std::string> {
     auto counter = database_.prepare("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?, ?, ?)");
     auto forget = database_.prepare("DELETE FROM known_networks WHERE login = ?");
     auto network = database_.prepare("INSERT INTO known_networks VALUES (?, ?, ?)");
-    for (const auto* prepared : {&counter, &forget, &network}) {
+    auto block = database_.prepare("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)");
+    for (const auto* prepared : {&counter, &forget, &network, &block}) {
       if (!*prepared) return std::unexpected(prepared->error());
     }
-    for (const auto& record : records) {
+    for (const auto& record : batch.counters) {
       counter->bind(1, record.limit).bind(2, record.key).bind(3, std::int64_t{record.period_seconds});
       counter->bind(4, record.window.newest_slot)
           .bind(5, write_amounts(record.window))
           .bind(6, expiry(record));
       if (auto done = finish(*counter); !done) return done;
     }
-    for (const auto& record : logins) {
+    for (const auto& record : batch.logins) {
       forget->bind(1, record.login);
       if (auto done = finish(*forget); !done) return done;
       for (const auto& seen : record.networks) {
@@ -194,20 +236,29 @@ std::expected<void, std::string> SqliteStore::write(const std::vector<MemoryCoun
         if (auto done = finish(*network); !done) return done;
       }
     }
+    for (const auto& begun : batch.blocks) {
+      block->bind(1, begun.login).bind(2, begun.network ? to_string(*begun.network) : "");
+      block->bind(3, std::int64_t{begun.until.time_since_epoch().count()});
+      if (auto done = finish(*block); !done) return done;
+    }
     return {};
   };
   if (auto begun = database_.run("BEGIN"); !begun) return begun;
-  auto done = batch();
+  auto done = rows();
   if (done) done = database_.run("COMMIT");
   if (!done) database_.roll_back();
   return done;
 }
 
 std::expected<void, std::string> SqliteStore::forget_expired() {
-  auto expired = database_.prepare("DELETE FROM counters WHERE expires <= ?");
-  if (!expired) return std::unexpected(expired.error());
-  expired->bind(1, options_.clock().time_since_epoch().count());
-  return finish(*expired);
+  for (const char* statement :
+       {"DELETE FROM counters WHERE expires <= ?", "DELETE FROM blocks WHERE until <= ?"}) {
+    auto expired = database_.prepare(statement);
+    if (!expired) return std::unexpected(expired.error());
+    expired->bind(1, options_.clock().time_since_epoch().count());
+    if (auto done = finish(*expired); !done) return done;
+  }
+  return {};
 }
 
 }  // namespace portcullis::state

@@ -1,9 +1,9 @@
-// Keeps counters (rates, quotas) and known networks over a restart, in one SQLite file. Decisions
-// are made in memory; a thread of its own writes what changed, one transaction a batch, so that a
-// crash of the process or the machine loses at most the last second. Stopping loses nothing.
+// Keeps counters (rates, quotas), and what brute-force control knows and blocks, over a restart, in one
+// SQLite file. Decisions are made in memory; a thread of its own writes what changed, one transaction a
+// batch, so that a crash of the process or the machine loses at most the last second. Stopping loses nothing.
 //
 //   auto store = SqliteStore::open({.path = "/var/lib/portcullis/state.db", .on_error = count},
-//                                  counters, &lockout->known_networks());
+//                                  counters, lockout.get());
 //   if (!store) die(store.error());   // unreadable, damaged, in use, of a newer version
 //   ...                               // before the first session, and kept until after the last
 //   store->reset();                   // writes everything
@@ -21,7 +21,7 @@
 #include <string>
 #include <thread>
 
-#include "policy/known_networks.h"
+#include "policy/lockout.h"
 #include "policy/memory_counters.h"
 #include "proxy/state/sqlite.h"
 
@@ -41,11 +41,11 @@ class SqliteStore {
   };
   // NOLINTEND(readability-redundant-member-init)
 
-  // Loads what the file holds into `counters` and `known` (may be null), both of which outlive the
+  // Loads what the file holds into `counters` and `lockout` (may be null), both of which outlive the
   // store, and starts writing behind.
   static std::expected<std::unique_ptr<SqliteStore>, std::string> open(Options options,
                                                                        policy::MemoryCounters& counters,
-                                                                       policy::KnownNetworks* known);
+                                                                       policy::Lockout* lockout);
   ~SqliteStore();
   SqliteStore(const SqliteStore&) = delete;
   SqliteStore& operator=(const SqliteStore&) = delete;
@@ -54,20 +54,27 @@ class SqliteStore {
   bool flush();
 
  private:
-  SqliteStore(Options options, Database database, policy::MemoryCounters& counters,
-              policy::KnownNetworks* known);
+  SqliteStore(Options options, Database database, policy::MemoryCounters& counters, policy::Lockout* lockout);
 
   std::expected<void, std::string> prepare_schema();
   std::expected<void, std::string> load_counters();
   std::expected<void, std::string> load_known_networks();
-  std::expected<void, std::string> write(const std::vector<policy::MemoryCounters::Record>& records,
-                                         const std::vector<policy::KnownNetworks::Record>& logins);
+  std::expected<void, std::string> load_blocks();
+  struct Batch {
+    std::vector<policy::MemoryCounters::Record> counters;
+    std::vector<policy::KnownNetworks::Record> logins;
+    std::vector<policy::Lockout::Block> blocks;
+    bool empty() const { return counters.empty() && logins.empty() && blocks.empty(); }
+  };
+  Batch take();
+  void give_back(const Batch& batch);
+  std::expected<void, std::string> write(const Batch& batch);
   std::expected<void, std::string> forget_expired();
   void run();
 
   Options options_;
   policy::MemoryCounters& counters_;
-  policy::KnownNetworks* known_;
+  policy::Lockout* lockout_;
   std::mutex database_mutex_;
   Database database_;
   policy::WallTime next_cleaning_;

@@ -267,3 +267,10 @@ def test_brute_force_blocks_strangers_not_owners(parts, directory, program, pair
     codes = [login(gateway, ALICE, f"guess{i}", source=f"127.0.1.{i + 1}")[0] for i in range(6)]
     assert codes[0] == 535 and codes[-1] == 454, codes
     assert login(gateway, ALICE, PASSWORD)[0] == 235
+    # A restart helps no attacker, and shuts no owner out.
+    gateway.stop()
+    again = parts.use(Gateway(program, directory, gateway.tree, users=()))
+    assert login(again, BOB, PASSWORD)[0] == 454
+    assert login(again, ALICE, PASSWORD, source="127.0.1.200")[0] == 454
+    assert login(again, ALICE, PASSWORD)[0] == 235
+    assert login(again, BOB, PASSWORD, source="127.0.0.9")[0] == 235

@@ -17,7 +17,7 @@ namespace portcullis::state {
 namespace {
 
 using policy::CounterStore;
-using policy::KnownNetworks;
+using policy::Lockout;
 using policy::MemoryCounters;
 using policy::WallTime;
 
@@ -33,6 +33,10 @@ std::uint64_t used(const MemoryCounters& counters, std::string_view key = "alice
   return counters.peek(charge, today())->used;
 }
 
+policy::LockoutRule guarded() {
+  return {.failures_per_network = 4, .distinct_passwords_per_login = 2, .block_seconds = 600};
+}
+
 class SqliteStoreTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -43,9 +47,9 @@ class SqliteStoreTest : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
-  std::unique_ptr<SqliteStore> open(MemoryCounters& counters, KnownNetworks* known = nullptr) {
+  std::unique_ptr<SqliteStore> open(MemoryCounters& counters, Lockout* lockout = nullptr) {
     auto store = SqliteStore::open({.path = path_, .on_error = [this](const std::string&) { ++errors_; }},
-                                   counters, known);
+                                   counters, lockout);
     EXPECT_TRUE(store.has_value()) << store.error();
     return store ? std::move(*store) : nullptr;
   }
@@ -62,8 +66,9 @@ class SqliteStoreTest : public testing::Test {
 TEST_F(SqliteStoreTest, StoppingKeepsEverything) {
   {
     MemoryCounters counters(100);
-    KnownNetworks known(30, 100);
-    const auto store = open(counters, &known);
+    Lockout lockout(guarded());
+    auto& known = lockout.known_networks();
+    const auto store = open(counters, &lockout);
     ASSERT_TRUE(counters.charge(quota(7), today(), false)->within);
     ASSERT_TRUE(counters.charge(quota(5), today(), false)->within);
     counters.refund(quota(2), today());
@@ -74,14 +79,70 @@ TEST_F(SqliteStoreTest, StoppingKeepsEverything) {
   ASSERT_EQ(stat(path_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777U, 0600U);
   MemoryCounters counters(100);
-  KnownNetworks known(30, 100);
-  const auto store = open(counters, &known);
+  Lockout lockout(guarded());
+  const auto& known = lockout.known_networks();
+  const auto store = open(counters, &lockout);
   EXPECT_EQ(used(counters), 10U);
   EXPECT_TRUE(known.contains("alice", *policy::parse_network("192.0.2.1"), today()));
   EXPECT_TRUE(known.contains("alice", *policy::parse_network("2001:db8::/64"), today()));
   EXPECT_FALSE(known.contains("alice", *policy::parse_network("192.0.2.2"), today()));
   EXPECT_FALSE(known.contains("bob", *policy::parse_network("192.0.2.1"), today()));
   EXPECT_EQ(errors_, 0);
+}
+
+TEST_F(SqliteStoreTest, BlocksGoOnAfterARestart) {
+  const auto office = *policy::parse_ip("192.0.2.1");
+  const auto attacker = *policy::parse_ip("203.0.113.66");
+  const auto elsewhere = *policy::parse_ip("198.51.100.1");
+  const WallTime start = today();
+  {
+    MemoryCounters counters(100);
+    Lockout lockout(guarded());
+    const auto store = open(counters, &lockout);
+    lockout.succeeded(office, "alice", start);
+    for (std::uint64_t i = 0; i < 2; ++i) lockout.failed(office, "alice", i, start);  // there alone
+    for (std::uint64_t i = 0; i < 2; ++i) lockout.failed(attacker, "bob", i, start);  // wherever unknown
+    for (std::uint64_t i = 0; i < 4; ++i) lockout.failed(attacker, "carol" + std::to_string(i), i, start);
+    lockout.failed(elsewhere, "dave", 1, start);  // leads to nothing
+  }
+  MemoryCounters counters(100);
+  Lockout lockout(guarded());
+  const auto store = open(counters, &lockout);
+  EXPECT_EQ(lockout.blocked_logins(start), 2U);
+  EXPECT_EQ(lockout.blocked_networks(start), 1U);
+  EXPECT_EQ(lockout.before(office, "alice", start).blocked_by, Lockout::Scope::login);
+  EXPECT_EQ(lockout.before(elsewhere, "alice", start).blocked_by, Lockout::Scope::none);
+  EXPECT_EQ(lockout.before(elsewhere, "bob", start).blocked_by, Lockout::Scope::login);
+  EXPECT_GT(lockout.before(elsewhere, "bob", start).retry_after_seconds, 590U);
+  EXPECT_EQ(lockout.before(attacker, "erin", start).blocked_by, Lockout::Scope::network);
+  EXPECT_EQ(lockout.before(elsewhere, "dave", start).delay_ms, 0U);
+  EXPECT_EQ(lockout.before(attacker, "erin", start + std::chrono::seconds(601)).blocked_by,
+            Lockout::Scope::none);
+}
+
+TEST_F(SqliteStoreTest, ABlockThatWasNotWrittenIsWrittenTheNextTime) {
+  const auto attacker = *policy::parse_ip("203.0.113.66");
+  Lockout lockout(guarded());
+  for (std::uint64_t i = 0; i < 2; ++i) lockout.failed(attacker, "bob", i, today());
+  const auto blocks = lockout.take_new_blocks(today());
+  ASSERT_EQ(blocks.size(), 1U);
+  EXPECT_TRUE(lockout.take_new_blocks(today()).empty());
+  lockout.mark_new(blocks.front());
+  EXPECT_EQ(lockout.take_new_blocks(today()).size(), 1U);
+}
+
+// With a rule that became milder a block ends earlier; with no rule there is none.
+TEST_F(SqliteStoreTest, BlocksAreNoLongerThanTheRuleSays) {
+  const Lockout::Block block{"bob", std::nullopt, today() + std::chrono::hours(100)};
+  Lockout lockout(guarded());
+  lockout.restore(block, today());
+  EXPECT_LE(lockout.before(*policy::parse_ip("192.0.2.1"), "bob", today()).retry_after_seconds, 600U);
+  EXPECT_EQ(lockout.blocked_logins(today()), 1U);
+  auto rule = guarded();
+  rule.mode = policy::Mode::off;
+  Lockout off(rule);
+  off.restore(block, today());
+  EXPECT_EQ(off.blocked_logins(today()), 0U);
 }
 
 // A process that is killed while it charges loses at most its last second.

@@ -61,7 +61,7 @@ class ExplainTest : public testing::Test {
     question_.recipients = {"bob@example.net"};
   }
   std::string ask() {
-    const auto report = explain(*loaded_.config, question_, counters_, now_);
+    const auto report = explain(*loaded_.config, question_, counters_, lockout_, now_);
     return report ? *report : "no report: " + report.error();
   }
 
@@ -69,6 +69,7 @@ class ExplainTest : public testing::Test {
   Loaded loaded_;
   Question question_;
   policy::MemoryCounters counters_{1000};
+  policy::Lockout lockout_{{.distinct_passwords_per_login = 3, .block_seconds = 600}};
   policy::WallTime now_{std::chrono::seconds(1'700'000'000)};
 };
 
@@ -82,6 +83,16 @@ TEST_F(ExplainTest, a_good_message_passes) {
           "RCPT TO:<bob@example.net>                    accept\n    rate day for alice@example.com: 1 of 3"));
   EXPECT_THAT(report, HasSubstr("header From: alice@example.com               accept"));
   EXPECT_THAT(report, HasSubstr("would be passed on, for 1 of 1 recipients"));
+}
+
+TEST_F(ExplainTest, a_blocked_login_is_told) {
+  const auto attacker = *policy::parse_ip("203.0.113.66");
+  for (std::uint64_t i = 0; i < 3; ++i) lockout_.failed(attacker, "alice@example.com", i, now_);
+  EXPECT_THAT(ask(),
+              HasSubstr("brute-force control blocks this login where it is not known, for another 600 s"));
+  EXPECT_THAT(ask(), HasSubstr("refused by brute-force control: 454 4.7.0 at AUTH"));
+  lockout_.succeeded(*policy::parse_ip("192.0.2.7"), "alice@example.com", now_);
+  EXPECT_THAT(ask(), HasSubstr("would be passed on"));
 }
 
 TEST_F(ExplainTest, nothing_stays_charged) {
