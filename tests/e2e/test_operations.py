@@ -11,9 +11,10 @@ import pytest
 from parts import toml
 from parts.clients import swaks
 from parts.gateway import ALICE, PASSWORD, Gateway, check, settings
-from parts.loopback import ADDRESS
+from parts.loopback import ADDRESS, wait_until
 from parts.process import run
 from parts.prometheus import Prometheus, promtool_check
+from parts.rsyslog import Rsyslog
 from parts.scripted import ScriptedUpstream
 from parts.sink import Sink
 
@@ -263,3 +264,35 @@ def test_journal_on_standard_error_and_reopened(parts, directory, program, pair,
     with session(gateway) as client:
         client.sendmail(ALICE, [BOB], TEXT)
     gateway.wait_for_journal(type="transaction", result="accepted")
+
+
+def test_journal_to_a_syslog_daemon(parts, directory, program, pair, sink):
+    """rsyslogd reads what a transaction leaves, the longest kind too, and nothing is lost after it was restarted."""
+    daemon = parts.use(Rsyslog(directory / "syslog"))
+    tree = settings(directory, pair, sink.port, journal={"sink": "syslog", "path": daemon.socket, "subject": True})
+    gateway = parts.use(Gateway(program, directory, tree))
+
+    def told(sessions):
+        """The transactions, when as many sessions have their record."""
+        def transactions():
+            records = daemon.records()
+            ended = sum('"type":"session"' in record[2] for record in records)
+            return [record for record in records if '"type":"transaction"' in record[2]] if ended >= sessions else None
+        return wait_until(transactions, f"{sessions} sessions in syslog")
+
+    with session(gateway) as client:
+        assert client.sendmail(ALICE, [f"{i:0>60}@example.net" for i in range(120)],
+                               TEXT.replace("Subject: x", "Subject: " + "\u00fc\u202e" * 400).encode(),
+                               mail_options=["SMTPUTF8"]) == {}
+    kind, tag, message = told(1)[0]
+    assert kind == "mail.info" and tag.startswith("portcullis[") and tag.endswith("]:")
+    record = json.loads(message)
+    assert (record["result"], record["login"], len(record["recipients"])) == ("accepted", ALICE, 100)
+    assert len(message) > 8192  # rsyslog's own bound, unless told otherwise
+
+    daemon.stop()
+    daemon.start()
+    with session(gateway) as client:
+        assert client.sendmail(ALICE, [BOB], TEXT) == {}
+    assert json.loads(told(2)[1][2])["result"] == "accepted"
+    assert gateway.metric("portcullis_log_records_dropped_total") == 0
