@@ -10,7 +10,7 @@ import pytest
 
 import tree
 
-DOCUMENTS = [tree.TOP / "README.md", *sorted((tree.TOP / "docs").rglob("*.md"))]
+DOCUMENTS = [tree.TOP / "README.md", tree.TOP / "SECURITY.md", *sorted((tree.TOP / "docs").rglob("*.md"))]
 NAMED_FILE = re.compile(r"`((?:docs|etc|systemd|tests|smtp|policy|metrics|proxy|\.ci)/[\w./-]+\.\w+)`")
 
 
