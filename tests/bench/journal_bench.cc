@@ -51,7 +51,7 @@ void render_transaction(benchmark::State& state) {
     append_json(out, record);
     benchmark::DoNotOptimize(out.data());
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * out.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(out.size()));
 }
 BENCHMARK(render_transaction);
 
