@@ -1,6 +1,7 @@
 #include "proxy/net/tcp_stream.h"
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
@@ -28,7 +29,11 @@ uv_stream_t* stream_of(uv_tcp_t& tcp) {
   return reinterpret_cast<uv_stream_t*>(&tcp);
 }  // NOLINT: libuv's inheritance
 
-constexpr std::size_t most_buffers = 64;
+constexpr std::size_t most_pieces = 64;  // of one system call
+
+iovec iovec_of(std::string_view bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
+}
 
 }  // namespace
 
@@ -106,44 +111,55 @@ void TcpStream::on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffe
 
 void TcpStream::write(std::string_view bytes) {
   if (handle_ == nullptr || bytes.empty()) return;
-  const uv_buf_t buffer = uv_buf_init(const_cast<char*>(bytes.data()),
-                                      static_cast<unsigned>(bytes.size()));  // NOLINT: libuv only reads it
-  int sent = 0;
-  if (queued() == 0) sent = std::max(0, uv_try_write(stream_of(handle_->tcp), &buffer, 1));
-  if (static_cast<std::size_t>(sent) < bytes.size()) queue_rest({&buffer, 1}, static_cast<std::size_t>(sent));
+  const iovec piece = iovec_of(bytes);
+  const std::size_t sent = send_now({&piece, 1});
+  if (sent < bytes.size()) queue_rest({&piece, 1}, sent);
 }
 
 void TcpStream::write(const session::Output& bytes) {
   if (handle_ == nullptr || bytes.empty()) return;
-  std::array<uv_buf_t, most_buffers> buffers;
+  std::array<iovec, most_pieces> pieces;
   std::size_t at = 0;
   while (at < bytes.segments()) {
     std::size_t count = 0;
     std::size_t total = 0;
-    for (; count < most_buffers && at < bytes.segments(); ++count, ++at) {
+    for (; count < most_pieces && at < bytes.segments(); ++count, ++at) {
       const std::string_view piece = bytes.segment(at);
-      buffers[count] = uv_buf_init(const_cast<char*>(piece.data()),
-                                   static_cast<unsigned>(piece.size()));  // NOLINT: libuv only reads it
+      pieces[count] = iovec_of(piece);
       total += piece.size();
     }
-    int sent = 0;
-    if (queued() == 0) {
-      sent = std::max(0, uv_try_write(stream_of(handle_->tcp), buffers.data(), static_cast<unsigned>(count)));
-    }
-    if (static_cast<std::size_t>(sent) < total)
-      queue_rest({buffers.data(), count}, static_cast<std::size_t>(sent));
+    const std::size_t sent = send_now({pieces.data(), count});
+    if (sent < total) queue_rest({pieces.data(), count}, sent);
   }
 }
 
-void TcpStream::queue_rest(std::span<const uv_buf_t> buffers, std::size_t sent) {
+// How much the socket takes at once. 0 behind what is queued, and on an error: the queued write meets it
+// again. Not uv_try_write(): write() and writev() take a longer way to a socket than send() and sendmsg().
+std::size_t TcpStream::send_now(std::span<const iovec> pieces) const {
+  uv_os_fd_t fd = -1;
+  if (queued() > 0 || uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd) != 0) return 0;  // NOLINT
+  constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  ssize_t sent = 0;
+  if (pieces.size() == 1) {
+    sent = ::send(fd, pieces[0].iov_base, pieces[0].iov_len, flags);
+  } else {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces.data());  // NOLINT: only read
+    message.msg_iovlen = pieces.size();
+    sent = ::sendmsg(fd, &message, flags);
+  }
+  return sent < 0 ? 0 : static_cast<std::size_t>(sent);
+}
+
+void TcpStream::queue_rest(std::span<const iovec> pieces, std::size_t sent) {
   auto request = std::make_unique<WriteRequest>();
   std::size_t total = 0;
-  for (const uv_buf_t& buffer : buffers) total += buffer.len;
+  for (const iovec& piece : pieces) total += piece.iov_len;
   request->bytes.reserve(total - sent);  // grown piece by piece it would take up to three times as much
-  for (const uv_buf_t& buffer : buffers) {
-    const std::size_t skipped = std::min(sent, buffer.len);
+  for (const iovec& piece : pieces) {
+    const std::size_t skipped = std::min(sent, piece.iov_len);
     sent -= skipped;
-    request->bytes.append(buffer.base + skipped, buffer.len - skipped);
+    request->bytes.append(static_cast<const char*>(piece.iov_base) + skipped, piece.iov_len - skipped);
   }
   request->request.data = request.get();
   const uv_buf_t rest = uv_buf_init(request->bytes.data(), static_cast<unsigned>(request->bytes.size()));

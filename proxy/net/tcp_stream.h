@@ -2,6 +2,7 @@
 // memory belongs to uv_close, so a TcpStream may be destroyed at any time outside its own callbacks.
 #pragma once
 
+#include <sys/uio.h>
 #include <uv.h>
 
 #include <cstddef>
@@ -61,7 +62,8 @@ class TcpStream {
   static void on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept;
   static void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffer) noexcept;
   static void on_written(uv_write_t* request, int status) noexcept;
-  void queue_rest(std::span<const uv_buf_t> buffers, std::size_t sent);
+  std::size_t send_now(std::span<const iovec> pieces) const;
+  void queue_rest(std::span<const iovec> pieces, std::size_t sent);
 
   LoopContext& context_;
   Handler& handler_;
