@@ -162,8 +162,8 @@ std::expected<void, std::string> SqliteStore::load_blocks() {
     const auto step = rows->step();
     if (!step) return std::unexpected(step.error());
     if (*step == Statement::Step::done) return {};
-    Lockout::Block block{rows->text(0), policy::parse_network(rows->text(1)),
-                         WallTime(std::chrono::seconds(rows->number(2)))};
+    const Lockout::Block block{rows->text(0), policy::parse_network(rows->text(1)),
+                               WallTime(std::chrono::seconds(rows->number(2)))};
     if (!block.network && !rows->text(1).empty()) {
       return std::unexpected("bad network " + rows->text(1) + " of a block");
     }
