@@ -52,6 +52,19 @@ def test_versions(gateway, authority, version, ok):
             assert secure.recv(1000).startswith(b"220 mx.example.com")
 
 
+def test_renegotiation_is_refused(gateway):
+    """R at the begin of a line makes s_client ask for it, after which the session is over; others are not touched."""
+    handshakes = gateway.metric("portcullis_tls_handshakes_total", side="client", result="success")
+    done = run("sh", "-c", '{ sleep 1; echo NOOP; sleep 1; echo R; sleep 1; echo NOOP; sleep 1; } | '
+               'openssl s_client -tls1_2 -crlf -connect "$1"', "sh", f"{ADDRESS}:{gateway.port('submissions')}", check=False)
+    assert "RENEGOTIATING" in done.stdout, done.stdout
+    before, after = done.stdout.split("RENEGOTIATING")
+    assert "250 2.0.0" in before and "250 2.0.0" not in after, done.stdout
+    assert "no renegotiation" in after, after
+    assert gateway.metric("portcullis_tls_handshakes_total", side="client", result="success") == handshakes + 1
+    assert "221 2.0.0" in s_client(gateway, "submissions").stdout
+
+
 def test_gnutls_client(gateway, authority):
     # It leaves at the end of its input, answered or not: keep that open for a moment.
     done = run("sh", "-c", '{ echo QUIT; sleep 2; } | gnutls-cli --crlf --x509cafile "$1" --verify-hostname mx.example.com '
