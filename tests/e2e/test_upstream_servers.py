@@ -288,7 +288,7 @@ def test_an_address_that_never_answers(parts, start, directory, program):
 
 def test_the_first_comes_back(parts, start):
     first, second = parts.use(ScriptedUpstream({"GREETING": b"421 4.3.2 not now\r\n"})), parts.use(ScriptedUpstream())
-    gateway = start(first, second)
+    gateway = start(first, second, transactions_per_connection=5)  # so many more go to the second
     assert send(session(gateway))[0] == 250
     assert len(second.messages) == 1 and first.seen("MAIL") == []
     assert gateway.metric("portcullis_upstream_failovers_total") >= 0
