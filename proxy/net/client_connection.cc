@@ -140,7 +140,7 @@ void ClientConnection::on_end(bool reset) noexcept {
     session_->client_eof(now(), worker_.effects());
   }
   perform();
-  if (reset && !dead_) stream_.tcp().close();
+  if (reset && !dead_) stream_.tcp().abort();
   worker_.settle();
 }
 
@@ -272,18 +272,10 @@ void ClientConnection::perform() {
     carry_out_upstream();
     carry_out_client();
     effects.clear();
-    // Answers to what was asked for just now.
-    if (lost_ != LinkFailure::none) {
-      const LinkFailure failure = std::exchange(lost_, LinkFailure::none);
-      worker_.upstream_trouble(listener_, session_->id(), failure, "bytes nobody asked for");
-      session_->upstream_lost(failure, "bytes nobody asked for", now(), effects);
-    } else if (granted_ != nullptr) {
-      upstream_ = std::exchange(granted_, nullptr);
-      session_->upstream_ready(upstream_->link(), now(), effects);
-      effects.check_upstream_silent = false;  // the pool looked just now
-    } else {
-      break;
-    }
+    // The answer to what was asked for just now.
+    if (granted_ == nullptr) break;
+    upstream_ = std::exchange(granted_, nullptr);
+    session_->upstream_ready(upstream_->link(), now(), effects);
   }
   if (session_->finished()) {
     if (!closing_) {
@@ -299,15 +291,7 @@ void ClientConnection::perform() {
 void ClientConnection::carry_out_upstream() {
   session::Effects& effects = worker_.effects();
   if (upstream_ != nullptr && !effects.upstream.empty()) {
-    if (effects.check_upstream_silent && upstream_->readable_now()) {
-      UpstreamConnection& gone = *std::exchange(upstream_, nullptr);
-      gone.link().fail(LinkFailure::unasked, "bytes nobody asked for");
-      pool().abort(gone);
-      if (effects.leave_upstream == session::Leave::no) lost_ = LinkFailure::unasked;
-      effects.leave_upstream = session::Leave::no;
-    } else {
-      upstream_->write(effects.upstream);
-    }
+    upstream_->write(effects.upstream, effects.check_upstream_silent);
   }
   switch (effects.leave_upstream) {
     case session::Leave::no:
@@ -327,7 +311,7 @@ void ClientConnection::carry_out_upstream() {
 
 void ClientConnection::carry_out_client() {
   session::Effects& effects = worker_.effects();
-  effects.close_client ? stream_.write_last(effects.client) : stream_.write(effects.client);
+  stream_.write(effects.client);
   if (effects.start_tls) start_tls();
   if (effects.wake_after_ms) wake_after(*effects.wake_after_ms);
   if (effects.authenticate) authenticate(std::move(*effects.authenticate));
@@ -377,15 +361,13 @@ void ClientConnection::finish() {
   if (dead_) return;
   if (upstream_ != nullptr) pool().abort(*std::exchange(upstream_, nullptr));
   pool().forget(*this);
+  stream_.close_notify();  // with the last reply, in one write
+  stream_.tcp().flush();
   if (stream_.tcp().queued() > 0) return;  // on_flushed comes back here
-  if (!session_->lingers() || !stream_.tcp().open()) {
-    stream_.close_notify();
-    return close_now();
-  }
+  if (!session_->lingers() || !stream_.tcp().open()) return close_now();
   // Closing with unread input would reset the connection and take our last reply with it.
   if (linger_until_ms_ != 0 && !shut_) {
     shut_ = true;
-    stream_.close_notify();
     stream_.tcp().shutdown();
     stream_.tcp().read(true);
   }

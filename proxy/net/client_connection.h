@@ -85,9 +85,8 @@ class ClientConnection final : public SecureStream::Handler {
   SecureStream stream_;
   std::unique_ptr<session::Session> session_;
   UpstreamConnection* upstream_ = nullptr;
-  // Follow-ups of an effect that the session must hear, but not inside its own event.
+  // Granted at once: the session must hear of it, but not inside its own event.
   UpstreamConnection* granted_ = nullptr;
-  session::LinkFailure lost_ = session::LinkFailure::none;
   policy::IpAddress address_;
   std::uint16_t port_ = 0;
   std::string via_;                      // the balancer that named the client

@@ -35,13 +35,15 @@ Gateway::Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vect
       housekeeping_(std::move(housekeeping)),
       signals_(handled.size()),
       read_buffer_(buffer_octets),
-      plain_buffer_(buffer_octets) {
+      plain_buffer_(buffer_octets),
+      context_{&loop_, read_buffer_, plain_buffer_} {
   uv_loop_init(&loop_);
-  context_ = {&loop_, read_buffer_, plain_buffer_, {}};
+  context_.turn_end.start(loop_);
 }
 
 Gateway::~Gateway() {
   workers_.clear();
+  context_.turn_end.close();
   uv_run(&loop_, UV_RUN_NOWAIT);
   uv_loop_close(&loop_);
 }

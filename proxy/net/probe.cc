@@ -43,7 +43,8 @@ class OneProbe final : public UpstreamConnection::Owner {
     std::vector<char> plain_buffer(buffer_octets);
     uv_loop_t loop{};
     uv_loop_init(&loop);
-    LoopContext context{&loop, read_buffer, plain_buffer, {}};
+    LoopContext context{&loop, read_buffer, plain_buffer};
+    context.turn_end.start(loop);
     uv_timer_t timer{};
     timer.data = this;
     uv_timer_init(&loop, &timer);
@@ -63,6 +64,7 @@ class OneProbe final : public UpstreamConnection::Owner {
       connection_ = nullptr;
     }
     uv_close(reinterpret_cast<uv_handle_t*>(&timer), nullptr);  // NOLINT: libuv's inheritance
+    context.turn_end.close();
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     return {line_->ok, name + line_->text};

@@ -21,8 +21,8 @@ void SecureStream::start_tls(SslPtr ssl) {
   }
 }
 
-void SecureStream::flush_cipher() {
-  tcp_.write(context_.cipher_out);
+void SecureStream::flush_cipher(When when) {
+  tcp_.write(context_.cipher_out, when);
   context_.cipher_out.clear();
 }
 
@@ -50,23 +50,26 @@ void SecureStream::on_bytes(std::string_view bytes) noexcept {
   if (tls.status() == TlsStream::Status::failed) return handler_.on_end(true);
 }
 
-void SecureStream::write(const session::Output& bytes, bool last) {
+void SecureStream::write(const session::Output& bytes, When when) {
   if (bytes.empty()) return;
-  if (!tls_) return tcp_.write(bytes);
+  if (!tls_) return tcp_.write(bytes, when);
   if (tls_->status() != TlsStream::Status::ok) return;
   context_.cipher_out.clear();
+  encrypt(bytes);
+  flush_cipher(when);
+}
+
+void SecureStream::encrypt(const session::Output& bytes) {
+  // SSL_write cuts into records itself.
   if (bytes.segments() == 1) {
-    // SSL_write cuts into records itself.
     tls_->write(bytes.segment(0), context_.cipher_out);
   } else {
-    write_gathered(bytes);
+    encrypt_gathered(bytes);
   }
-  if (last) tls_->shutdown(context_.cipher_out);
-  flush_cipher();
 }
 
 // Small pieces become one record: a record each would cost more than the copy.
-void SecureStream::write_gathered(const session::Output& bytes) {
+void SecureStream::encrypt_gathered(const session::Output& bytes) {
   std::array<char, record_octets> record;
   std::size_t filled = 0;
   for (std::size_t i = 0; i < bytes.segments(); ++i) {

@@ -22,6 +22,7 @@ class SecureStream final : public TcpStream::Handler {
     virtual void on_tls_failed(const std::string& error) noexcept = 0;
     virtual void on_end(bool reset) noexcept = 0;
     virtual void on_flushed() noexcept = 0;
+    virtual bool on_sending() noexcept { return true; }
 
    protected:
     ~Handler() = default;
@@ -40,9 +41,7 @@ class SecureStream final : public TcpStream::Handler {
   metrics::TlsFailure tls_failure() const { return tls_ ? tls_->failure() : metrics::TlsFailure::other; }
   SSL* ssl() const { return tls_ ? tls_->ssl() : nullptr; }
   // Dropped while a handshake is under way: nothing goes out in the clear then.
-  void write(const session::Output& bytes) { write(bytes, false); }
-  // The same, and that nothing follows (close_notify), in one write.
-  void write_last(const session::Output& bytes) { write(bytes, true); }
+  void write(const session::Output& bytes, When when = When::soon);
   void close_notify();
   // Bytes that were read before anybody knew whose they are.
   void receive(std::string_view bytes) { on_bytes(bytes); }
@@ -52,9 +51,10 @@ class SecureStream final : public TcpStream::Handler {
   void on_bytes(std::string_view bytes) noexcept override;
   void on_end(bool reset) noexcept override { handler_.on_end(reset); }
   void on_flushed() noexcept override { handler_.on_flushed(); }
-  void write(const session::Output& bytes, bool last);
-  void write_gathered(const session::Output& bytes);
-  void flush_cipher();
+  bool on_sending() noexcept override { return handler_.on_sending(); }
+  void encrypt(const session::Output& bytes);
+  void encrypt_gathered(const session::Output& bytes);
+  void flush_cipher(When when = When::soon);
 
   LoopContext& context_;
   Handler& handler_;

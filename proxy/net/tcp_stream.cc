@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <utility>
 
 namespace portcullis::net {
 
@@ -30,6 +31,8 @@ uv_stream_t* stream_of(uv_tcp_t& tcp) {
 }  // NOLINT: libuv's inheritance
 
 constexpr std::size_t most_pieces = 64;  // of one system call
+// Content that fills a good part of the read buffer: copying it would cost more than a wake-up saves.
+constexpr std::size_t at_once_octets = 16 * 1024;
 
 iovec iovec_of(std::string_view bytes) {
   return {const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
@@ -43,7 +46,7 @@ TcpStream::TcpStream(LoopContext& context, Handler& handler)
 }
 
 void TcpStream::reopen() {
-  close();
+  abort();
   handle_ = new Handle{};  // NOLINT: freed when uv_close() calls back
   handle_->owner = this;
   handle_->tcp.data = handle_;
@@ -53,7 +56,14 @@ void TcpStream::reopen() {
 TcpStream::~TcpStream() { close(); }
 
 void TcpStream::close() {
+  flush();
+  abort();
+}
+
+void TcpStream::abort() {
   if (handle_ == nullptr) return;
+  forget_written();
+  waits_for_room_ = false;
   handle_->owner = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(&handle_->tcp),  // NOLINT: libuv's inheritance
            [](uv_handle_t* handle) { delete static_cast<Handle*>(handle->data); });
@@ -109,35 +119,87 @@ void TcpStream::on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffe
   owner->handler_.on_end(size != UV_EOF);
 }
 
-void TcpStream::write(std::string_view bytes) {
+// --- writing --------------------------------------------------------------------------------------
+
+void TcpStream::write(std::string_view bytes, When when) {
   if (handle_ == nullptr || bytes.empty()) return;
+  if (!goes_at_once(bytes.size(), when)) return keep(bytes);
+  if (!handler_.on_sending()) return;
   const iovec piece = iovec_of(bytes);
   const std::size_t sent = send_now({&piece, 1});
-  if (sent < bytes.size()) queue_rest({&piece, 1}, sent);
+  if (sent == bytes.size()) return;
+  keep(bytes.substr(sent));
+  await_room();
 }
 
-void TcpStream::write(const session::Output& bytes) {
+void TcpStream::write(const session::Output& bytes, When when) {
   if (handle_ == nullptr || bytes.empty()) return;
+  if (!goes_at_once(bytes.size(), when)) {
+    for (std::size_t i = 0; i < bytes.segments(); ++i) keep(bytes.segment(i));
+    return;
+  }
+  if (!handler_.on_sending()) return;
   std::array<iovec, most_pieces> pieces;
   std::size_t at = 0;
   while (at < bytes.segments()) {
     std::size_t count = 0;
-    std::size_t total = 0;
     for (; count < most_pieces && at < bytes.segments(); ++count, ++at) {
-      const std::string_view piece = bytes.segment(at);
-      pieces[count] = iovec_of(piece);
-      total += piece.size();
+      pieces[count] = iovec_of(bytes.segment(at));
     }
-    const std::size_t sent = send_now({pieces.data(), count});
-    if (sent < total) queue_rest({pieces.data(), count}, sent);
+    // What follows something that the socket did not take is kept behind it.
+    std::size_t sent = written_.empty() ? send_now({pieces.data(), count}) : 0;
+    for (const iovec& piece : std::span(pieces).first(count)) {
+      const std::size_t skipped = std::min(sent, piece.iov_len);
+      sent -= skipped;
+      keep({static_cast<const char*>(piece.iov_base) + skipped, piece.iov_len - skipped});
+    }
   }
+  await_room();
 }
 
-// How much the socket takes at once. 0 behind what is queued, and on an error: the queued write meets it
-// again. Not uv_try_write(): write() and writev() take a longer way to a socket than send() and sendmsg().
+bool TcpStream::goes_at_once(std::size_t octets, When when) const {
+  return when == When::soon && octets >= at_once_octets && queued() == 0;
+}
+
+void TcpStream::keep(std::string_view bytes) {
+  if (bytes.empty()) return;
+  if (written_.empty()) {
+    written_ = context_.turn_end.take_buffer();
+    place_ = context_.turn_end.add(*this);
+  }
+  written_.append(bytes);
+}
+
+void TcpStream::turn_over() {
+  place_ = no_place;
+  const bool much = queued() >= at_once_octets;  // somebody may wait until it is gone
+  flush();
+  if (much && open() && queued() == 0) handler_.on_flushed();
+}
+
+void TcpStream::flush() {
+  // Behind what the socket has no room for: on_written() goes on.
+  if (handle_ == nullptr || written_.empty() || waits_for_room_) return;
+  if (!handler_.on_sending()) return;
+  const iovec piece = iovec_of(written_);
+  const std::size_t sent = send_now({&piece, 1});
+  if (sent < written_.size()) {
+    written_.erase(0, sent);
+    return await_room();
+  }
+  forget_written();
+}
+
+void TcpStream::forget_written() {
+  if (place_ != no_place) context_.turn_end.remove(std::exchange(place_, no_place));
+  context_.turn_end.give_buffer(std::exchange(written_, {}));
+}
+
+// How much the socket takes at once. 0 on an error: the write that waits for room meets it again. Not
+// uv_try_write(): write() and writev() take a longer way to a socket than send() and sendmsg().
 std::size_t TcpStream::send_now(std::span<const iovec> pieces) const {
   uv_os_fd_t fd = -1;
-  if (queued() > 0 || uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd) != 0) return 0;  // NOLINT
+  if (uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd) != 0) return 0;  // NOLINT
   constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
   ssize_t sent = 0;
   if (pieces.size() == 1) {
@@ -151,19 +213,16 @@ std::size_t TcpStream::send_now(std::span<const iovec> pieces) const {
   return sent < 0 ? 0 : static_cast<std::size_t>(sent);
 }
 
-void TcpStream::queue_rest(std::span<const iovec> pieces, std::size_t sent) {
+// Gives what the socket did not take to libuv, which goes on when there is room.
+void TcpStream::await_room() {
+  if (written_.empty()) return;
+  if (place_ != no_place) context_.turn_end.remove(std::exchange(place_, no_place));
   auto request = std::make_unique<WriteRequest>();
-  std::size_t total = 0;
-  for (const iovec& piece : pieces) total += piece.iov_len;
-  request->bytes.reserve(total - sent);  // grown piece by piece it would take up to three times as much
-  for (const iovec& piece : pieces) {
-    const std::size_t skipped = std::min(sent, piece.iov_len);
-    sent -= skipped;
-    request->bytes.append(static_cast<const char*>(piece.iov_base) + skipped, piece.iov_len - skipped);
-  }
+  request->bytes = std::exchange(written_, {});
   request->request.data = request.get();
   const uv_buf_t rest = uv_buf_init(request->bytes.data(), static_cast<unsigned>(request->bytes.size()));
   if (uv_write(&request->request, stream_of(handle_->tcp), &rest, 1, on_written) == 0) {
+    waits_for_room_ = true;
     static_cast<void>(request.release());
   }
 }
@@ -172,21 +231,23 @@ void TcpStream::on_written(uv_write_t* request, int status) noexcept {
   const std::unique_ptr<WriteRequest> owner(static_cast<WriteRequest*>(request->data));
   TcpStream* stream = static_cast<Handle*>(request->handle->data)->owner;
   if (stream == nullptr) return;
+  stream->waits_for_room_ = false;
   if (status < 0) {
     if (stream->ended_) return;
     stream->read(false);
     stream->ended_ = true;
-    stream->handler_.on_end(true);
-  } else if (stream->queued() == 0) {
-    stream->handler_.on_flushed();
+    return stream->handler_.on_end(true);
   }
+  stream->flush();
+  if (stream->queued() == 0) stream->handler_.on_flushed();
 }
 
 std::size_t TcpStream::queued() const {
-  return handle_ == nullptr ? 0 : uv_stream_get_write_queue_size(stream_of(handle_->tcp));
+  return handle_ == nullptr ? 0 : written_.size() + uv_stream_get_write_queue_size(stream_of(handle_->tcp));
 }
 
 void TcpStream::shutdown() {
+  flush();
   if (handle_ == nullptr) return;
   auto* request = new uv_shutdown_t;  // NOLINT: freed in its callback
   if (uv_shutdown(request, stream_of(handle_->tcp), [](uv_shutdown_t* done, int) { delete done; }) != 0) {

@@ -1,15 +1,18 @@
-// A TCP connection on a libuv loop: shared read buffer, try-write first, queue the rest. The handle's
-// memory belongs to uv_close, so a TcpStream may be destroyed at any time outside its own callbacks.
+// A TCP connection on a libuv loop. What is written leaves when the turn of the loop is over (turn_end.h), long
+// content at once; what the socket does not take is queued. The handle's memory belongs to uv_close, so a
+// TcpStream may be destroyed at any time outside its own callbacks.
 #pragma once
 
 #include <sys/uio.h>
 #include <uv.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "proxy/net/turn_end.h"
 #include "proxy/session/output.h"
 
 namespace portcullis::net {
@@ -17,9 +20,15 @@ namespace portcullis::net {
 // What all connections of one loop share.
 struct LoopContext {
   uv_loop_t* loop = nullptr;
-  std::span<char> read_buffer;   // of the read under way
-  std::span<char> plain_buffer;  // what TLS decrypted of it
-  std::string cipher_out;        // what TLS encrypted, before it is handed to the socket
+  std::span<char> read_buffer{};   // of the read under way
+  std::span<char> plain_buffer{};  // what TLS decrypted of it
+  std::string cipher_out{};        // what TLS encrypted, before it is handed to the socket
+  TurnEnd turn_end{};
+};
+
+enum class When : std::uint8_t {
+  soon,      // long content at once, all else at the end of the turn
+  turn_end,  // whatever its length
 };
 
 class TcpStream {
@@ -29,7 +38,9 @@ class TcpStream {
     virtual void on_connected(int status) noexcept { (void)status; }
     virtual void on_bytes(std::string_view bytes) noexcept = 0;
     virtual void on_end(bool reset) noexcept = 0;  // EOF, or an error; at most once
-    virtual void on_flushed() noexcept = 0;        // the write queue has become empty
+    virtual void on_flushed() noexcept = 0;        // what the socket had not taken at once is gone
+    // What was written is about to be handed to the socket. False: it must not (the handler closed the stream).
+    virtual bool on_sending() noexcept { return true; }
 
    protected:
     ~Handler() = default;
@@ -45,29 +56,42 @@ class TcpStream {
   void reopen();  // a socket of its own for another attempt to connect
   void read(bool on);
   bool reading() const { return reading_; }
-  void write(const session::Output& bytes);
-  void write(std::string_view bytes);
-  std::size_t queued() const;
-  void shutdown();  // FIN after what is queued
-  void close();     // at once
+  void write(const session::Output& bytes, When when = When::soon);
+  void write(std::string_view bytes, When when = When::soon);
+  // Hands over what is written without waiting for the end of the turn.
+  void flush();
+  std::size_t queued() const;  // octets written that the socket has not taken
+  void shutdown();             // FIN after what is written
+  void close();                // hands over what the socket takes at once, and closes
+  void abort();                // closes; what was not handed over is dropped
   bool open() const { return handle_ != nullptr; }
   // Whether bytes (or the end) wait to be read.
   bool readable_now() const;
   bool peer(sockaddr_storage& address) const;
 
  private:
+  friend class TurnEnd;
   struct Handle;
   struct WriteRequest;
   struct ConnectRequest;
+  static constexpr std::size_t no_place = static_cast<std::size_t>(-1);
+
   static void on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept;
   static void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffer) noexcept;
   static void on_written(uv_write_t* request, int status) noexcept;
+  void turn_over();
+  bool goes_at_once(std::size_t octets, When when) const;
   std::size_t send_now(std::span<const iovec> pieces) const;
-  void queue_rest(std::span<const iovec> pieces, std::size_t sent);
+  void keep(std::string_view bytes);
+  void await_room();
+  void forget_written();
 
   LoopContext& context_;
   Handler& handler_;
   Handle* handle_;
+  std::string written_;           // not handed to the socket yet
+  std::size_t place_ = no_place;  // in context_.turn_end
+  bool waits_for_room_ = false;   // libuv has something that the socket did not take
   bool reading_ = false;
   bool ended_ = false;
 };

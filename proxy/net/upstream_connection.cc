@@ -148,8 +148,22 @@ void UpstreamConnection::flush() {
   out_.clear();
 }
 
+void UpstreamConnection::write(const session::Output& bytes, bool look_first) {
+  burst_ms_ = static_cast<std::int64_t>(uv_now(context_.loop));
+  look_first_ |= look_first;
+  stream_.write(bytes, look_first ? When::turn_end : When::soon);
+}
+
+bool UpstreamConnection::on_sending() noexcept {
+  if (std::exchange(look_first_, false) && stream_.tcp().readable_now()) {
+    fail(LinkFailure::unasked, "bytes nobody asked for");
+    return false;
+  }
+  link_.sent();
+  return true;
+}
+
 void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
-  link_.begin_read();
   while (!lost_) {
     const UpstreamLink::Step step = link_.feed(bytes, out_);
     flush();
@@ -194,7 +208,7 @@ void UpstreamConnection::fail(LinkFailure failure, std::string text) {
   lost_ = true;
   address_deadline_ms_ = 0;
   link_.fail(failure, std::move(text));
-  stream_.tcp().close();
+  stream_.tcp().abort();
   owner_.on_lost(*this);
 }
 
@@ -211,7 +225,7 @@ void UpstreamConnection::close() {
 
 void UpstreamConnection::abort() {
   lost_ = true;
-  stream_.tcp().close();
+  stream_.tcp().abort();
 }
 
 }  // namespace portcullis::net

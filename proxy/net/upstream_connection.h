@@ -46,15 +46,11 @@ class UpstreamConnection final : public SecureStream::Handler {
   ~UpstreamConnection();
 
   void open();
-  void write(const session::Output& bytes) {
-    burst_ms_ = static_cast<std::int64_t>(uv_now(context_.loop));
-    stream_.write(bytes);
-  }
+  // `look_first`: no reply is owed, and whatever has come by the time the bytes leave answers nothing (law 1).
+  // Should something be there then, they are not sent and the connection is lost.
+  void write(const session::Output& bytes, bool look_first);
   // When the last commands were sent.
   std::int64_t burst_ms() const { return burst_ms_; }
-  // Bytes (or the end) wait to be read. While no reply is owed these are bytes nobody asked for: no
-  // command may be sent onto such a connection.
-  bool readable_now() const { return stream_.tcp().readable_now(); }
   void fail(session::LinkFailure failure, std::string text);
   // To be asked every now and then: whether deadline_ms, or the time of the address under way, is over; then
   // out_of_time() fails the connection, or goes on to the next address.
@@ -86,6 +82,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   void on_tls_failed(const std::string& error) noexcept override;
   void on_end(bool reset) noexcept override;
   void on_flushed() noexcept override;
+  bool on_sending() noexcept override;
   void connect(const sockaddr* address);
   void connect_to_next();
   std::int64_t share_of_time() const;
@@ -104,6 +101,7 @@ class UpstreamConnection final : public SecureStream::Handler {
   std::int64_t address_deadline_ms_ = 0;    // 0: none, as there is no other address
   std::int64_t burst_ms_ = 0;
   std::int64_t handshake_started_ms_ = 0;
+  bool look_first_ = false;  // before what is written is sent
   bool lost_ = false;
   bool tls_failed_ = false;
 };

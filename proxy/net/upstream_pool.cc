@@ -148,11 +148,6 @@ bool UpstreamPool::take(UpstreamConnection& connection, ClientConnection& client
                                                      metrics::ConnectionState::idle);
   shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
                                                    metrics::ConnectionState::active);
-  if (connection.readable_now()) {
-    // Closed by the server while it was idle, or it talks unasked: either way not usable.
-    drop(connection);
-    return false;
-  }
   shard_.add<metrics::Metric::upstream_connection_reuses>(snapshot_.upstream_labels[upstream_]);
   attach(connection, client);
   return true;

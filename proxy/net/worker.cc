@@ -44,9 +44,10 @@ Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapsho
     : index_(index),
       read_buffer_(buffer_octets),
       plain_buffer_(buffer_octets),
+      context_{&loop_, read_buffer_, plain_buffer_},
       shard_(*snapshot->lasting.telemetry->workers[index]) {
   uv_loop_init(&loop_);
-  context_ = {&loop_, read_buffer_, plain_buffer_, {}};
+  context_.turn_end.start(loop_);
   async_.data = sweep_timer_.data = check_.data = this;
   uv_async_init(&loop_, &async_, [](uv_async_t* async) {
     auto& self = *static_cast<Worker*>(async->data);
@@ -178,6 +179,7 @@ void Worker::stop() {
     generation_.reset();
     uv_close(handle_of(&sweep_timer_), nullptr);
     uv_close(handle_of(&check_), nullptr);
+    context_.turn_end.close();
     uv_close(handle_of(&async_), nullptr);
   });
 }

@@ -32,8 +32,8 @@ struct Effects {
   Output upstream;
   Leave leave_upstream = Leave::no;
   bool acquire_upstream = false;  // answered by upstream_ready() or upstream_lost()
-  // No reply was owed before this event: whatever the upstream has sent by the time `upstream` is
-  // written answers nothing, and must never answer a later command (law 1). Look before writing.
+  // No reply was owed before this event: whatever the upstream has said by the time `upstream` leaves answers
+  // nothing, and must never answer what is in it (law 1). Look before sending.
   bool check_upstream_silent = false;
   bool start_tls = false;                     // after `client` was handed over
   bool close_client = false;                  // after `client` was flushed

@@ -161,7 +161,9 @@ void Session::upstream_ready(UpstreamLink& link, Now now, Effects& fx) {
 void Session::send_envelope(Effects& fx) {
   const Transaction& t = *transaction_;
   const config::Upstream& upstream = listener_.upstream;
-  fx.check_upstream_silent = link_->outstanding() == 0;
+  // A reply too many that came since the last poll would shift all that follow. DATA's 354 can not be taken for
+  // another reply, nor another for it; where there will be none, the socket is asked.
+  fx.check_upstream_silent = upstream_takes_chunks();
   std::string wire;
   if (upstream.client_identity == config::ClientIdentity::xforward) {
     const std::string id = transaction_id();

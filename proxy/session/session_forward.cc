@@ -37,10 +37,7 @@ void Session::begin_message(Now now, Effects& fx) {
     return;
   }
   if (t.data_refusal) return refuse_message(*t.data_refusal, {}, fx);
-  if (t.early_data != EarlyData::sent) {
-    fx.check_upstream_silent |= link_->outstanding() == 0;
-    link_->command("DATA\r\n", Expect::data, fx.upstream);
-  }
+  if (t.early_data != EarlyData::sent) link_->command("DATA\r\n", Expect::data, fx.upstream);
   t.upstream = UpstreamState::await_354;
   arm(Deadline::upstream, now);
 }
@@ -56,7 +53,6 @@ void Session::send_data_early(Effects& fx) {
   if (t.upstream == UpstreamState::acquiring) t.early_data = EarlyData::wanted;
   if (t.upstream != UpstreamState::envelope || t.early_data > EarlyData::wanted) return;
   if (upstream_takes_chunks() || (!link_->extensions().pipelining && link_->outstanding() > 0)) return;
-  fx.check_upstream_silent |= link_->outstanding() == 0;
   link_->command("DATA\r\n", Expect::data, fx.upstream);
   t.early_data = EarlyData::sent;
 }

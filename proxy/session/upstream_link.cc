@@ -53,6 +53,7 @@ UpstreamLink::UpstreamLink(const config::Upstream& settings, std::string helo, b
 
 UpstreamLink::Step UpstreamLink::connected() {
   expected_.push_back(Expect::greeting);
+  sent();  // the server speaks first
   return settings_.implicit_tls && use_tls_ ? Step::start_tls : Step::need_more;
 }
 

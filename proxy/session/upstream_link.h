@@ -6,8 +6,8 @@
 // the former is answered.
 //
 //   link.connected();                          // implicit TLS: says start_tls
-//   link.begin_read();
 //   do { step = link.feed(bytes, out); … } while (step != need_more);
+//   // `out` was sent: link.sent();
 //   // ready: link.command("MAIL FROM:<a@b>\r\n", Expect::mail, out); …
 #pragma once
 
@@ -78,9 +78,9 @@ class UpstreamLink {
 
   Step connected();                   // TCP is up
   void tls_established(Output& out);  // also after implicit TLS
-  // Once for each read from the peer, before its bytes are fed: they can answer only what was sent by
-  // now. A reply to a command that goes out while they are worked off was there too early (law 1).
-  void begin_read() { answerable_ = expected_.size(); }
+  // What was commanded so far is with the socket: only that can be answered by what is read from now on. A
+  // reply to a command that has not left yet was there too early (law 1).
+  void sent() { answerable_ = expected_.size(); }
   // Consumes from the front of `bytes` (moved forward) until something is to be told.
   Step feed(std::string_view& bytes, Output& out);
 
@@ -125,7 +125,7 @@ class UpstreamLink {
   Expect answered_ = Expect::greeting;
   std::deque<Expect> expected_;
   std::uint32_t transactions_ = 0;
-  std::size_t answerable_ = 0;  // how many of them the bytes at hand may answer
+  std::size_t answerable_ = 0;  // how many of them have been sent
   struct Queued {
     std::string wire;
     Expect what;

@@ -62,10 +62,9 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   Output ignored;
   static_cast<void>(probe.connected());
   std::string_view greeting = "220 up\r\n";
-  probe.begin_read();
   probe.feed(greeting, ignored);
   std::string_view ehlo = upstream_ehlo_;
-  probe.begin_read();
+  probe.sent();
   probe.feed(ehlo, ignored);
   session_ = std::make_unique<Session>(*environment_, *listener_, *policy::parse_ip("192.0.2.7"), 4711, "SID",
                                        UpstreamOffer{true, probe.extensions()}, now());
@@ -129,7 +128,7 @@ void Harness::upstream(std::string_view bytes) {
   const std::size_t wire = speaking();
   UpstreamLink* link = link_of(wire);
   if (link == nullptr) return;
-  link->begin_read();
+  link->sent();
   for (;;) {
     Output out;
     const UpstreamLink::Step step = link->feed(bytes, out);
@@ -179,10 +178,9 @@ void Harness::open_link() {
   Output ignored;
   static_cast<void>(link_->connected());
   std::string_view greeting = "220 up\r\n";
-  link_->begin_read();
   link_->feed(greeting, ignored);
   std::string_view ehlo = upstream_ehlo_;
-  link_->begin_read();
+  link_->sent();
   if (link_->feed(ehlo, ignored) != UpstreamLink::Step::ready) throw std::logic_error("link is not ready");
 }
 
