@@ -147,6 +147,7 @@ class Session {
   void send_rcpt(std::size_t index, Effects& fx);
   void send_envelope(Effects& fx);
   void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
+  void repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx);
   void mail_answered(const smtp::Reply& reply);
   bool stale_connection() const;
   void settle_recipient(Owed& owed, smtp::Reply reply);
@@ -172,6 +173,8 @@ class Session {
   // --- session_forward.cc: to the upstream
   void begin_message(Now now, Effects& fx);
   void send_data_early(Effects& fx);
+  bool expects_data() const;
+  void take_back_data(Now now, Effects& fx);
   void give_up_early_data(Effects& fx);
   bool upstream_takes_chunks() const;
   void push_content(bool last, Effects& fx);
@@ -251,6 +254,7 @@ class Session {
   std::uint32_t auth_failures_ = 0;
   std::uint32_t transactions_ = 0;
   std::uint32_t messages_accepted_ = 0;
+  std::uint32_t lone_recipients_ = 0;  // messages in a row that had one recipient each
   std::uint64_t session_recipients_ = 0;
 };
 

@@ -283,8 +283,6 @@ void Session::refuse_message(smtp::Reply reply, std::string_view rule, Effects& 
   t.rule = rule;
   t.content->held.clear();
   t.content->held.shrink_to_fit();
-  // That costs a connection: a session whose messages are refused does not get at more of them this way.
-  if (t.upstream == UpstreamState::envelope && t.inside_early_data()) may_send_data_early_ = false;
   leave_upstream(fx);
 }
 

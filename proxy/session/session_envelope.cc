@@ -113,6 +113,7 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   t.recipients.push_back(parsed->path);
   t.recipient_parameters.push_back(std::move(*parameters));
   ledger_.push_back({verb, false, t.recipients.size() - 1, {}});
+  if (t.early_data != EarlyData::no) take_back_data(now, fx);
   if (t.upstream == UpstreamState::none) {
     t.upstream = UpstreamState::acquiring;
     fx.acquire_upstream = true;
@@ -196,10 +197,11 @@ void Session::send_envelope(Effects& fx) {
   if (upstream.trusted_for_auth) auth = account_ ? std::string_view(account_->login) : std::string_view("<>");
   append_mail(wire, t.reverse_path, t.mail, link_->extensions(), smtp::limits::added_header_octets, auth);
   link_->command(wire, Expect::mail, fx.upstream);
+  if (t.repeats_recipient) send_rcpt(0, fx);
   for (const Owed& owed : ledger_) {
     if (!owed.settled) send_rcpt(owed.recipient, fx);
   }
-  if (t.early_data == EarlyData::wanted) send_data_early(fx);
+  if (t.early_data == EarlyData::wanted || expects_data()) send_data_early(fx);
 }
 
 XClient Session::xclient() const {
@@ -276,7 +278,7 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
 bool Session::stale_connection() const {
   const Transaction& t = *transaction_;
   return t.upstream == UpstreamState::envelope && t.pooled && t.attempts < connection_attempts &&
-         t.accepted == 0 && !t.upstream_refusal;
+         t.accepted == (t.repeats_recipient ? 1 : 0) && !t.upstream_refusal;
 }
 
 void Session::mail_answered(const smtp::Reply& reply) {
@@ -284,7 +286,22 @@ void Session::mail_answered(const smtp::Reply& reply) {
   if (reply.code != 250) transaction_->upstream_refusal = relayed(reply);
 }
 
+// The client was told that this recipient is accepted. If the server now says otherwise, the message can not be
+// what the client believes it to be.
+void Session::repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx) {
+  Transaction& t = *transaction_;
+  t.repeats_recipient = false;
+  if (!t.upstream_refusal && (reply.code == 250 || reply.code == 251)) return;
+  if (!t.upstream_refusal) {
+    t.upstream_refusal = refusal(451, "4.3.0", "A recipient accepted before is refused now, try again later");
+  }
+  settle_all_recipients(*t.upstream_refusal, fx);
+  leave_upstream(fx);
+  arm(Deadline::command, now);
+}
+
 void Session::rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx) {
+  if (transaction_->repeats_recipient) return repeated_recipient_answered(reply, now, fx);
   const auto owed = std::find_if(ledger_.begin(), ledger_.end(), [](const Owed& o) { return !o.settled; });
   if (owed == ledger_.end()) return;
   const bool accepted = reply.code == 250 || reply.code == 251;

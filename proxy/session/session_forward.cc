@@ -15,6 +15,9 @@ namespace {
 // BDAT an octet.
 constexpr std::size_t least_chunk_octets = 16 * 1024;
 
+// Messages in a row with one recipient each, before DATA is expected behind the first RCPT of the next.
+constexpr std::uint32_t lone_recipients_enough = 2;
+
 }  // namespace
 
 void Session::begin_message(Now now, Effects& fx) {
@@ -55,6 +58,30 @@ void Session::send_data_early(Effects& fx) {
   if (upstream_takes_chunks() || (!link_->extensions().pipelining && link_->outstanding() > 0)) return;
   link_->command("DATA\r\n", Expect::data, fx.upstream);
   t.early_data = EarlyData::sent;
+}
+
+// A client that does not pipeline, and whose messages had one recipient each: its next command is DATA again.
+// What is behind is spared a round trip, and so is the client.
+bool Session::expects_data() const {
+  return lone_recipients_ >= lone_recipients_enough && ledger_.size() == 1 &&
+         transaction_->recipients.size() == 1 && pending_.empty();
+}
+
+// Another recipient after all. A server that has DATA takes no RCPT: where it has refused it, the connection is as
+// it was before; else the envelope begins anew on another one.
+void Session::take_back_data(Now now, Effects& fx) {
+  Transaction& t = *transaction_;
+  const bool begin_anew = t.inside_early_data();
+  t.early_data = EarlyData::no;
+  t.data_refusal.reset();
+  if (!begin_anew) return;
+  may_send_data_early_ = false;
+  t.repeats_recipient = t.accepted > 0;
+  link_ = nullptr;
+  fx.leave_upstream = Leave::abort;
+  t.upstream = UpstreamState::acquiring;
+  fx.acquire_upstream = true;
+  arm(Deadline::upstream, now);
 }
 
 // There is nobody to send content to: the connection is closed unless its server refused DATA too.
@@ -204,8 +231,10 @@ void Session::leave_upstream(Effects& fx) {
       fx.leave_upstream = Leave::cancel;
       return;
     case UpstreamState::envelope:
-      // Inside DATA only closing undoes what was begun.
+      // Inside DATA only closing undoes what was begun. A session that has cost a connection this way gets at no
+      // more of them.
       if (!t.inside_early_data()) break;
+      may_send_data_early_ = false;
       fx.leave_upstream = Leave::abort;
       link_ = nullptr;
       return;

@@ -81,6 +81,7 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
   env_.chain.settle(t->charges, accepted, wall_seconds(now));
   session_recipients_ += t->accepted;
   if (accepted) ++messages_accepted_;
+  lone_recipients_ = t->content && t->recipients.size() == 1 ? lone_recipients_ + 1 : 0;
   metrics::TransactionRecord record;
   if (t->content) {
     const Content& c = *t->content;

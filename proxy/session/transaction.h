@@ -29,7 +29,8 @@ enum class UpstreamState : std::uint8_t {
 };
 
 // DATA may go to the upstream before the header was judged, so that its 354 is there when the content is:
-// behind the RCPTs of a client that pipelines, in one write (RFC 2920).
+// behind the RCPTs of a client that pipelines, in one write (RFC 2920), or behind the first RCPT of one whose
+// messages so far had just one.
 enum class EarlyData : std::uint8_t {
   no,
   wanted,   // as soon as there is a connection
@@ -78,6 +79,7 @@ struct Transaction {
   UpstreamState upstream = UpstreamState::none;
   EarlyData early_data = EarlyData::no;
   std::optional<smtp::Reply> data_refusal;      // of an early DATA, for the client
+  bool repeats_recipient = false;               // the first, accepted on a connection that was given up
   bool pooled = false;                          // the connection served an earlier transaction
   std::uint8_t attempts = 0;                    // connections taken for it
   std::optional<smtp::Reply> upstream_refusal;  // of MAIL, or why there is no upstream: for every RCPT
