@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "metrics/text_buffer.h"
+
 namespace portcullis::metrics {
 
 using JournalTime = std::chrono::system_clock::time_point;
@@ -111,9 +113,9 @@ struct JournalSettings {
 
 // Renders one line, '\n' included. Values are cut at 1024 octets; 100 recipients, 100 hits and 50
 // fields of an event are kept. Pure.
-void append_json(std::string& out, const TransactionRecord& record);
-void append_json(std::string& out, const SessionRecord& record);
-void append_json(std::string& out, const EventRecord& record);
+void append_json(TextBuffer& out, const TransactionRecord& record);
+void append_json(TextBuffer& out, const SessionRecord& record);
+void append_json(TextBuffer& out, const EventRecord& record);
 
 class Journal {
  public:

@@ -1,22 +1,14 @@
 #include "metrics/json.h"
 
-#include <algorithm>
-#include <array>
 #include <charconv>
-#include <cmath>
+
+#include "metrics/digits.h"
+#include "metrics/plain_octets.h"
 
 namespace portcullis::metrics {
 namespace {
 
 constexpr std::string_view hex = "0123456789abcdef";
-
-// Octets that may be copied as they are.
-constexpr auto plain_octets() {
-  std::array<bool, 256> table{};
-  for (unsigned c = 0x20; c < 0x7f; ++c) table[c] = c != '"' && c != '\\';
-  return table;
-}
-constexpr auto plain = plain_octets();
 
 struct Decoded {
   char32_t code_point = 0xfffd;
@@ -74,39 +66,60 @@ bool is_hidden(char32_t code_point) {
   return false;
 }
 
-void append_unit(std::string& out, unsigned unit) {
-  const char escape[] = {'\\',          'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15],
-                         hex[unit & 15]};
-  out.append(escape, sizeof escape);
+char* write_unit(char* at, unsigned unit) {
+  *at++ = '\\';
+  *at++ = 'u';
+  for (const unsigned shift : {12U, 8U, 4U, 0U}) *at++ = hex[unit >> shift & 15];
+  return at;
 }
 
-void append_escaped(std::string& out, char32_t code_point) {
-  if (code_point < 0x10000) return append_unit(out, static_cast<unsigned>(code_point));
+char* write_code_point(char* at, char32_t code_point) {
+  if (code_point < 0x10000) return write_unit(at, static_cast<unsigned>(code_point));
   const auto rest = static_cast<unsigned>(code_point - 0x10000);
-  append_unit(out, 0xd800 + (rest >> 10));
-  append_unit(out, 0xdc00 + (rest & 0x3ff));
+  return write_unit(write_unit(at, 0xd800 + (rest >> 10)), 0xdc00 + (rest & 0x3ff));
 }
 
-void append_ascii(std::string& out, char c) {
+char* write(char* at, std::string_view text) {
+  for (const char c : text) *at++ = c;
+  return at;
+}
+
+char* write_ascii(char* at, char c) {
   switch (c) {
     case '"':
-      out += "\\\"";
-      break;
+      return write(at, "\\\"");
     case '\\':
-      out += "\\\\";
-      break;
+      return write(at, "\\\\");
     case '\t':
-      out += "\\t";
-      break;
+      return write(at, "\\t");
     case '\n':
-      out += "\\n";
-      break;
+      return write(at, "\\n");
     case '\r':
-      out += "\\r";
-      break;
+      return write(at, "\\r");
     default:
-      append_unit(out, static_cast<unsigned char>(c));
+      return write_unit(at, static_cast<unsigned char>(c));
   }
+}
+
+constexpr std::size_t character_octets_max = 12;  // two units of UTF-16, escaped
+
+// Writes the first character of `value`, which is not plain, and takes it away.
+char* write_character(char* at, std::string_view& value) {
+  if (static_cast<unsigned char>(value[0]) < 0x80) {
+    at = write_ascii(at, value[0]);
+    value.remove_prefix(1);
+    return at;
+  }
+  const Decoded next = decode(value);
+  if (!next.valid) {
+    at = write(at, "\xef\xbf\xbd");
+  } else if (is_hidden(next.code_point)) {
+    at = write_code_point(at, next.code_point);
+  } else {
+    at = write(at, value.substr(0, next.octets));
+  }
+  value.remove_prefix(next.octets);
+  return at;
 }
 
 // At most octets_max octets, without cutting a character in two.
@@ -116,80 +129,80 @@ std::string_view cut(std::string_view value, std::size_t octets_max) {
   return value.substr(0, end);
 }
 
+// What is left of a string from its first odd character on.
+void append_rest(TextBuffer& out, std::string_view value) {
+  while (!value.empty()) {
+    char* at = write_character(out.room(character_octets_max + value.size() + plain_block_octets), value);
+    const std::size_t plain = copy_plain(at, value);
+    value.remove_prefix(plain);
+    out.end_at(at + plain);
+  }
+}
+
+// The string behind its first quote, for which there is room: `at` is the end of what was written so far.
+void append_body(TextBuffer& out, char* at, std::string_view value, bool is_cut) {
+  const std::size_t plain = copy_plain(at, value);
+  at += plain;
+  if (plain == value.size() && !is_cut) [[likely]] {
+    *at++ = '"';
+    return out.end_at(at);
+  }
+  out.end_at(at);
+  append_rest(out, value.substr(plain));
+  if (is_cut) out.append("\xe2\x80\xa6");
+  out.append('"');
+}
+
 }  // namespace
 
-void append_json_string(std::string& out, std::string_view value, std::size_t octets_max) {
+void append_json_string(TextBuffer& out, std::string_view value, std::size_t octets_max) {
   const bool is_cut = value.size() > octets_max;
   if (is_cut) value = cut(value, octets_max);
-  out += '"';
-  while (!value.empty()) {
-    std::size_t run = 0;
-    while (run < value.size() && plain[static_cast<unsigned char>(value[run])]) ++run;
-    out.append(value, 0, run);
-    value.remove_prefix(run);
-    if (value.empty()) break;
-    if (static_cast<unsigned char>(value[0]) < 0x80) {
-      append_ascii(out, value[0]);
-      value.remove_prefix(1);
-      continue;
-    }
-    const Decoded next = decode(value);
-    if (!next.valid) {
-      out += "\xef\xbf\xbd";
-    } else if (is_hidden(next.code_point)) {
-      append_escaped(out, next.code_point);
-    } else {
-      out.append(value, 0, next.octets);
-    }
-    value.remove_prefix(next.octets);
+  char* at = out.room(2 + value.size() + plain_block_octets);
+  *at++ = '"';
+  append_body(out, at, value, is_cut);
+}
+
+void JsonObject::write_text(const JsonKey& key, std::string_view value) {
+  const bool is_cut = value.size() > value_octets_max;
+  if (is_cut) [[unlikely]]
+    value = cut(value, value_octets_max);
+  char* const at = out_.room(JsonKey::piece_octets + value.size() + plain_block_octets);
+  append_body(out_, key.before_text(at), value, is_cut);
+}
+
+void JsonObject::write_number(const JsonKey& key, std::uint64_t value) {
+  constexpr std::size_t digits_max = 20;
+  char* const at = key.before_value(out_.room(JsonKey::piece_octets + digits_max));
+  out_.end_at(std::to_chars(at, at + digits_max, value).ptr);
+}
+
+void JsonObject::write_seconds(const JsonKey& key, double value) {
+  if (!(value >= 0 && value <= 1e9)) return;  // no number is neither
+  const auto microseconds = static_cast<std::uint64_t>(value * 1e6 + 0.5);
+  const auto fraction = static_cast<unsigned>(microseconds % 1000000);
+  write_number(key, microseconds / 1000000);
+  char* at = out_.room(7);
+  *at++ = '.';
+  at = write_two_digits(at, fraction / 10000);
+  at = write_two_digits(at, fraction / 100 % 100);
+  out_.end_at(write_two_digits(at, fraction % 100));
+}
+
+void JsonObject::pair(std::string_view key, std::string_view value) {
+  out_.append(',');
+  append_json_string(out_, key, value_octets_max);
+  out_.append(':');
+  append_json_string(out_, value, value_octets_max);
+}
+
+void JsonObject::close() {
+  if (out_.size() == begin_) {
+    out_.append('{');
+  } else {
+    out_.put(begin_, '{');
   }
-  if (is_cut) out += "\xe2\x80\xa6";
-  out += '"';
-}
-
-void JsonObject::key(std::string_view key) {
-  // In one piece: a record has about thirty.
-  std::array<char, 64> piece;
-  if (key.size() + 4 > piece.size()) key = key.substr(0, piece.size() - 4);  // ours are shorter
-  char* at = piece.data();
-  if (!first_) *at++ = ',';
-  first_ = false;
-  *at++ = '"';
-  at = std::ranges::copy(key, at).out;
-  *at++ = '"';
-  *at++ = ':';
-  out_.append(piece.data(), at);
-}
-
-void JsonObject::text(std::string_view name, std::string_view value) {
-  if (value.empty()) return;
-  key(name);
-  append_json_string(out_, value, value_octets_max);
-}
-
-void JsonObject::number(std::string_view name, std::uint64_t value) {
-  key(name);
-  char digits[20];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  out_.append(digits, end);
-}
-
-void JsonObject::seconds(std::string_view name, double value) {
-  if (!std::isfinite(value) || value < 0 || value > 1e9) return;
-  const auto microseconds = static_cast<std::uint64_t>(std::llround(value * 1e6));
-  number(name, microseconds / 1000000);
-  char fraction[] = ".000000";
-  auto rest = microseconds % 1000000;
-  for (std::size_t i = 6; i > 0; --i, rest /= 10) fraction[i] = static_cast<char>('0' + rest % 10);
-  out_.append(fraction, 7);
-}
-
-void JsonObject::pair(std::string_view name, std::string_view value) {
-  if (!first_) out_ += ',';
-  first_ = false;
-  append_json_string(out_, name, value_octets_max);
-  out_ += ':';
-  append_json_string(out_, value, value_octets_max);
+  out_.append('}');
 }
 
 }  // namespace portcullis::metrics

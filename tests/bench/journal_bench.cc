@@ -45,11 +45,11 @@ TransactionRecord typical() {
 
 void render_transaction(benchmark::State& state) {
   const TransactionRecord record = typical();
-  std::string out;
+  TextBuffer out;
   for (auto _ : state) {
     out.clear();
     append_json(out, record);
-    benchmark::DoNotOptimize(out.data());
+    benchmark::DoNotOptimize(out.view().data());
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(out.size()));
 }

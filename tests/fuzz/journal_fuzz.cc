@@ -46,9 +46,9 @@ std::string transaction(Fields& fields) {
     record.recipients.push_back({fields.next(), 250, fields.next(), fields.next()});
     record.hits.push_back({fields.next(), fields.next(), fields.next(), fields.next()});
   }
-  std::string out;
+  TextBuffer out;
   append_json(out, record);
-  return out;
+  return std::string(out.view());
 }
 
 std::string session(Fields& fields) {
@@ -57,9 +57,9 @@ std::string session(Fields& fields) {
   record.reason = fields.next();
   record.detail = fields.next();
   record.peer = peer(fields);
-  std::string out;
+  TextBuffer out;
   append_json(out, record);
-  return out;
+  return std::string(out.view());
 }
 
 std::string event(Fields& fields) {
@@ -68,9 +68,9 @@ std::string event(Fields& fields) {
   record.session = fields.next();
   record.message = fields.next();
   for (int i = 0; i < 10 && fields.more(); ++i) record.fields.emplace_back(fields.next(), fields.next());
-  std::string out;
+  TextBuffer out;
   append_json(out, record);
-  return out;
+  return std::string(out.view());
 }
 
 void check(const std::string& line) {
