@@ -1,8 +1,10 @@
-// Numbers of a fixed width, as dates and fractions have them.
+// Digits of numbers: those of a fixed width, as dates and fractions have them, and counts, most of which are
+// small.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 namespace portcullis::metrics {
@@ -20,6 +22,23 @@ inline constexpr auto digit_pairs = [] {
 inline char* write_two_digits(char* at, unsigned value) {
   std::memcpy(at, digit_pairs.data() + std::size_t{value} * 2, 2);
   return at + 2;
+}
+
+inline char* write_digit(char* at, unsigned value) {
+  *at = static_cast<char>('0' + value);
+  return at + 1;
+}
+
+inline constexpr std::size_t decimal_octets_max = 20;
+
+// As few digits as it takes; returns where they end.
+inline char* write_decimal(char* at, std::uint64_t value) {
+  if (value >= 10000) at = write_decimal(at, value / 10000);
+  const auto last = static_cast<unsigned>(value % 10000);  // four digits at most, all four behind others
+  const unsigned high = last / 100, low = last % 100;
+  if (value >= 1000) return write_two_digits(write_two_digits(at, high), low);
+  if (value >= 100) return write_two_digits(write_digit(at, high), low);
+  return value >= 10 ? write_two_digits(at, low) : write_digit(at, low);
 }
 
 }  // namespace portcullis::metrics

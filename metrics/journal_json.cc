@@ -39,7 +39,7 @@ void append_time(JsonObject& line, TextBuffer& out, JournalTime time) {
   at = write_two_digits(at, seconds % 60);
   *at++ = '.';
   at = write_two_digits(at, ms % 1000 / 10);
-  *at++ = static_cast<char>('0' + ms % 10);
+  at = write_digit(at, ms % 10);
   *at++ = 'Z';
   *at++ = '"';
   out.end_at(at);

@@ -1,7 +1,5 @@
 #include "metrics/json.h"
 
-#include <charconv>
-
 #include "metrics/digits.h"
 #include "metrics/plain_octets.h"
 
@@ -129,52 +127,44 @@ std::string_view cut(std::string_view value, std::size_t octets_max) {
   return value.substr(0, end);
 }
 
-// What is left of a string from its first odd character on.
-void append_rest(TextBuffer& out, std::string_view value) {
-  while (!value.empty()) {
-    char* at = write_character(out.room(character_octets_max + value.size() + plain_block_octets), value);
-    const std::size_t plain = copy_plain(at, value);
-    value.remove_prefix(plain);
-    out.end_at(at + plain);
-  }
-}
-
-// The string behind its first quote, for which there is room: `at` is the end of what was written so far.
-void append_body(TextBuffer& out, char* at, std::string_view value, bool is_cut) {
-  const std::size_t plain = copy_plain(at, value);
-  at += plain;
-  if (plain == value.size() && !is_cut) [[likely]] {
-    *at++ = '"';
-    return out.end_at(at);
-  }
-  out.end_at(at);
-  append_rest(out, value.substr(plain));
-  if (is_cut) out.append("\xe2\x80\xa6");
-  out.append('"');
-}
-
 }  // namespace
 
 void append_json_string(TextBuffer& out, std::string_view value, std::size_t octets_max) {
   const bool is_cut = value.size() > octets_max;
   if (is_cut) value = cut(value, octets_max);
-  char* at = out.room(2 + value.size() + plain_block_octets);
-  *at++ = '"';
-  append_body(out, at, value, is_cut);
+  out.append('"');
+  for (;;) {
+    char* const at = out.room(value.size() + plain_block_octets);
+    const std::size_t plain = copy_plain(at, value);
+    out.end_at(at + plain);
+    value.remove_prefix(plain);
+    if (value.empty()) break;
+    out.end_at(write_character(out.room(character_octets_max), value));
+  }
+  out.append(is_cut ? "\xe2\x80\xa6\"" : "\"");
 }
 
 void JsonObject::write_text(const JsonKey& key, std::string_view value) {
-  const bool is_cut = value.size() > value_octets_max;
-  if (is_cut) [[unlikely]]
-    value = cut(value, value_octets_max);
-  char* const at = out_.room(JsonKey::piece_octets + value.size() + plain_block_octets);
-  append_body(out_, key.before_text(at), value, is_cut);
+  // Nearly always there is room, and the value is short and plain. What is not begins anew the long way.
+  const std::size_t octets = JsonKey::piece_octets + value.size() + plain_block_octets;
+  if (value.size() <= value_octets_max && out_.has_room(octets)) [[likely]] {
+    char* const at = key.before_text(out_.end());
+    if (copy_plain(at, value) == value.size()) [[likely]] {
+      at[value.size()] = '"';
+      return out_.end_at(at + value.size() + 1);
+    }
+  }
+  write_any_text(key, value);
+}
+
+void JsonObject::write_any_text(const JsonKey& key, std::string_view value) {
+  out_.end_at(key.before_value(out_.room(JsonKey::piece_octets)));
+  append_json_string(out_, value, value_octets_max);
 }
 
 void JsonObject::write_number(const JsonKey& key, std::uint64_t value) {
-  constexpr std::size_t digits_max = 20;
-  char* const at = key.before_value(out_.room(JsonKey::piece_octets + digits_max));
-  out_.end_at(std::to_chars(at, at + digits_max, value).ptr);
+  char* const at = key.before_value(out_.room(JsonKey::piece_octets + decimal_octets_max));
+  out_.end_at(write_decimal(at, value));
 }
 
 void JsonObject::write_seconds(const JsonKey& key, double value) {

@@ -83,6 +83,7 @@ class JsonObject {
 
  private:
   void write_text(const JsonKey& key, std::string_view value);
+  void write_any_text(const JsonKey& key, std::string_view value);
   void write_number(const JsonKey& key, std::uint64_t value);
   void write_seconds(const JsonKey& key, double value);
 

@@ -10,29 +10,27 @@
 #include <cstddef>
 #include <memory>
 #include <string_view>
-#include <utility>
 
 namespace portcullis::metrics {
 
 class TextBuffer {
  public:
-  std::string_view view() const { return {octets_.get(), size_}; }
-  std::size_t size() const { return size_; }
-  void clear() { size_ = 0; }
+  std::string_view view() const { return {octets_.get(), size()}; }
+  std::size_t size() const { return static_cast<std::size_t>(end_ - octets_.get()); }
+  void clear() { end_ = octets_.get(); }
 
+  bool has_room(std::size_t octets) const { return static_cast<std::size_t>(limit_ - end_) >= octets; }
   // The end of the text, with at least that many octets to write to. Good until the next call.
   char* room(std::size_t octets) {
-    if (capacity_ - size_ < octets) [[unlikely]]
+    if (!has_room(octets)) [[unlikely]]
       grow(octets);
-    return octets_.get() + size_;
+    return end_;
   }
+  char* end() { return end_; }
   // The text ends here now: somewhere in the room asked for last.
-  void end_at(const char* end) { size_ = static_cast<std::size_t>(end - octets_.get()); }
+  void end_at(char* end) { end_ = end; }
 
-  void append(std::string_view text) {
-    char* const end = std::ranges::copy(text, room(text.size())).out;
-    end_at(end);
-  }
+  void append(std::string_view text) { end_at(std::ranges::copy(text, room(text.size())).out); }
   void append(char octet) {
     char* const at = room(1);
     *at = octet;
@@ -42,19 +40,11 @@ class TextBuffer {
   void put(std::size_t index, char octet) { octets_[index] = octet; }
 
  private:
-  static constexpr std::size_t first_octets = 2048;  // a record of the journal and room to spare
-
-  void grow(std::size_t octets) {
-    const std::size_t capacity = std::max({first_octets, capacity_ * 2, size_ + octets});
-    auto larger = std::make_unique_for_overwrite<char[]>(capacity);
-    std::ranges::copy(view(), larger.get());
-    octets_ = std::move(larger);
-    capacity_ = capacity;
-  }
+  void grow(std::size_t octets);
 
   std::unique_ptr<char[]> octets_;
-  std::size_t size_ = 0;
-  std::size_t capacity_ = 0;
+  char* end_ = nullptr;    // of the text
+  char* limit_ = nullptr;  // of the memory
 };
 
 }  // namespace portcullis::metrics

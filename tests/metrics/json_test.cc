@@ -213,11 +213,10 @@ TEST(JsonObject, Numbers) {
     std::uint64_t value;
     std::string_view json;
   };
-  const Case cases[] = {{0, "0"},
-                        {9, "9"},
-                        {10, "10"},
-                        {65535, "65535"},
-                        {std::numeric_limits<std::uint64_t>::max(), "18446744073709551615"}};
+  const Case cases[] = {
+      {0, "0"},       {9, "9"},         {10, "10"},
+      {99, "99"},     {100, "100"},     {999, "999"},
+      {1000, "1000"}, {65535, "65535"}, {std::numeric_limits<std::uint64_t>::max(), "18446744073709551615"}};
   for (const auto& [value, json] : cases) {
     EXPECT_EQ(object([&](JsonObject& o, TextBuffer&) { o.number<"n">(value); }),
               R"({"n":)" + std::string(json) + '}');
