@@ -152,7 +152,7 @@ void Journal::write(const TransactionRecord& record) {
   if (record.subject.empty() || impl_->settings.subject)
     return impl_->write(record, EventRecord::Level::info);
   TransactionRecord without = record;
-  without.subject.clear();
+  without.subject = {};
   impl_->write(without, EventRecord::Level::info);
 }
 

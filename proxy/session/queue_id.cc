@@ -1,5 +1,7 @@
 #include "proxy/session/queue_id.h"
 
+#include <algorithm>
+
 namespace portcullis::session {
 
 namespace {
@@ -7,11 +9,10 @@ namespace {
 constexpr std::size_t queue_id_octets = 128;
 
 std::string first_word(std::string_view text) {
-  std::string word;
-  for (const char c : text) {
-    if (c <= ' ' || c >= 127 || word.size() == queue_id_octets) break;
-    if (c != '<' && c != '>') word.push_back(c);
-  }
+  const auto end = std::ranges::find_if(text, [](char c) { return c <= ' ' || c >= 127; });
+  std::string word(text.begin(), end);
+  std::erase_if(word, [](char c) { return c == '<' || c == '>'; });
+  if (word.size() > queue_id_octets) word.resize(queue_id_octets);
   return word;
 }
 

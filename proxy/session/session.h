@@ -7,6 +7,7 @@
 // deadline_ms() has passed, and no event but upstream ones after finished().
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -185,7 +186,16 @@ class Session {
 
   // --- session_records.cc
   void end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects& fx);
-  void note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule);
+  void count_message(const Transaction& t, metrics::MessageResult result, Now now);
+  // What the transaction comes to for the client: nothing when nobody hears of its end.
+  struct FinalReply {
+    std::uint16_t code;
+    std::string text;
+    std::string_view rule;
+  };
+  void write_transaction(Transaction& t, const smtp::XAttributes* forwarded, metrics::MessageResult result,
+                         const FinalReply& reply, Now now);
+  void note_recipient(std::string recipient, const smtp::Reply& reply, std::string_view rule);
   void note_hits(const policy::Verdict& verdict);
   // Evaluates the rules of a stage, timed.
   template <typename Evaluate>
@@ -198,7 +208,9 @@ class Session {
     return verdict;
   }
   void write_session(metrics::CloseReason reason, std::string_view detail, Now now);
-  metrics::PeerRecord peer_record() const;
+  using AddressText = std::array<char, policy::ip_text_octets>;
+  // Views into the session, and into `address`, to which the client's is written.
+  metrics::PeerRecord peer_record(AddressText& address) const;
 
   const Environment& env_;
   const ListenerFacts& listener_;

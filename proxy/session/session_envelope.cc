@@ -127,7 +127,7 @@ void Session::refuse_recipient(std::string_view recipient, smtp::Reply reply, st
                                Effects& fx) {
   ++errors_;
   ++transaction_->refused;
-  note_recipient(recipient, reply, rule);
+  note_recipient(std::string(recipient), reply, rule);
   answer(smtp::Verb::rcpt, std::move(reply), fx);
 }
 

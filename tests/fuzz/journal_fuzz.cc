@@ -16,9 +16,9 @@ class Fields {
  public:
   explicit Fields(std::string_view bytes) : bytes_(bytes) {}
   bool more() const { return !bytes_.empty(); }
-  std::string next() {
+  std::string_view next() {
     const std::size_t end = bytes_.find('\xfe');
-    const std::string field(bytes_.substr(0, end));
+    const std::string_view field = bytes_.substr(0, end);
     bytes_.remove_prefix(end == std::string_view::npos ? bytes_.size() : end + 1);
     return field;
   }
@@ -29,7 +29,7 @@ class Fields {
 
 PeerRecord peer(Fields& fields) {
   PeerRecord peer;
-  for (std::string* field :
+  for (std::string_view* field :
        {&peer.helo, &peer.login, &peer.tls_client_subject, &peer.client, &peer.via, &peer.listener,
         &peer.tls_version, &peer.tls_cipher, &peer.mechanism, &peer.backend})
     *field = fields.next();
@@ -38,12 +38,13 @@ PeerRecord peer(Fields& fields) {
 
 std::string transaction(Fields& fields) {
   TransactionRecord record;
-  for (std::string* field : {&record.reverse_path, &record.header_from, &record.message_id, &record.subject,
-                             &record.reply, &record.upstream_reply, &record.queue_id})
+  for (std::string_view* field : {&record.reverse_path, &record.header_from, &record.message_id,
+                                  &record.subject, &record.reply, &record.upstream_reply, &record.queue_id})
     *field = fields.next();
   record.peer = peer(fields);
   for (int i = 0; i < 10 && fields.more(); ++i) {
-    record.recipients.push_back({fields.next(), 250, fields.next(), fields.next()});
+    record.recipients.push_back(
+        {std::string(fields.next()), 250, std::string(fields.next()), std::string(fields.next())});
     record.hits.push_back({fields.next(), fields.next(), fields.next(), fields.next()});
   }
   TextBuffer out;

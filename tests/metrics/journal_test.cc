@@ -215,7 +215,8 @@ TEST_F(JournalFile, HoldsWhatManyThreadsWrote) {
       running.emplace_back([&journal, t] {
         SessionRecord record = full_session();
         for (int i = 0; i < records; ++i) {
-          record.id = std::to_string(t) + "-" + std::to_string(i);
+          const std::string id = std::to_string(t) + "-" + std::to_string(i);
+          record.id = id;
           journal.write(record);
         }
       });
