@@ -8,11 +8,19 @@ namespace {
 
 constexpr std::size_t queue_id_octets = 128;
 
+bool is_bracket(char c) { return c == '<' || c == '>'; }
+
+// Up to a blank, its brackets left out.
 std::string first_word(std::string_view text) {
-  const auto end = std::ranges::find_if(text, [](char c) { return c <= ' ' || c >= 127; });
-  std::string word(text.begin(), end);
-  std::erase_if(word, [](char c) { return c == '<' || c == '>'; });
-  if (word.size() > queue_id_octets) word.resize(queue_id_octets);
+  std::string word;
+  while (word.size() < queue_id_octets) {
+    std::size_t run = 0;
+    while (run < text.size() && text[run] > ' ' && text[run] < 127 && !is_bracket(text[run])) ++run;
+    word.append(text, 0, std::min(run, queue_id_octets - word.size()));
+    text.remove_prefix(run);
+    if (text.empty() || !is_bracket(text.front())) break;
+    text.remove_prefix(1);
+  }
   return word;
 }
 
