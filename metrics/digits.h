@@ -24,6 +24,7 @@ inline char* write_two_digits(char* at, unsigned value) {
   return at + 2;
 }
 
+// 0 to 9.
 inline char* write_digit(char* at, unsigned value) {
   *at = static_cast<char>('0' + value);
   return at + 1;
@@ -32,13 +33,6 @@ inline char* write_digit(char* at, unsigned value) {
 inline constexpr std::size_t decimal_octets_max = 20;
 
 // As few digits as it takes; returns where they end.
-inline char* write_decimal(char* at, std::uint64_t value) {
-  if (value >= 10000) at = write_decimal(at, value / 10000);
-  const auto last = static_cast<unsigned>(value % 10000);  // four digits at most, all four behind others
-  const unsigned high = last / 100, low = last % 100;
-  if (value >= 1000) return write_two_digits(write_two_digits(at, high), low);
-  if (value >= 100) return write_two_digits(write_digit(at, high), low);
-  return value >= 10 ? write_two_digits(at, low) : write_digit(at, low);
-}
+char* write_decimal(char* at, std::uint64_t value);
 
 }  // namespace portcullis::metrics

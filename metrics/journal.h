@@ -19,8 +19,7 @@ namespace portcullis::metrics {
 using JournalTime = std::chrono::system_clock::time_point;
 
 // The texts of a record belong to whoever writes it: write() is done with them when it returns. Only those of
-// the recipients, which are noted one by one while the transaction goes on, and of events are the record's
-// own.
+// events are the record's own.
 struct PeerRecord {
   std::string_view client;  // address
   std::uint16_t client_port = 0;
@@ -35,11 +34,26 @@ struct PeerRecord {
   std::string_view backend;  // that vouched for the login
 };
 
-struct RecipientRecord {
-  std::string recipient;
-  std::uint16_t code = 0;
-  std::string reply;  // enhanced code and text as the client got it
-  std::string rule;   // ours, when a rule refused it
+struct ReplyText {
+  std::string_view enhanced;  // code, or empty
+  std::string_view text;
+};
+
+// What is recorded of the recipients of a transaction: the first 100. Each is written down when it is
+// answered, so that nothing of it need be kept for the record.
+class RecipientRecords {
+ public:
+  static constexpr std::size_t recipients_max = 100;
+
+  // `reply`: as the client got it. `rule`: ours, when a rule refused the recipient.
+  void add(std::string_view recipient, std::uint16_t code, const ReplyText& reply, std::string_view rule);
+  bool empty() const { return size_ == 0; }
+  bool full() const { return size_ == recipients_max; }
+  std::string_view json() const { return json_.view(); }  // the objects, commas between them
+
+ private:
+  TextBuffer json_;
+  std::size_t size_ = 0;
 };
 
 struct HitRecord {
@@ -59,7 +73,7 @@ struct TransactionRecord {
   std::string_view forwarded_id;
   std::string_view result;  // accepted, rejected, deferred, aborted
   std::string_view reverse_path;
-  std::vector<RecipientRecord> recipients;  // at most 100 are kept, `recipients_total` counts all
+  std::string_view recipients;  // RecipientRecords::json(); `recipients_total` counts all
   std::size_t recipients_total = 0;
   std::size_t recipients_accepted = 0;
   std::string_view header_from;
@@ -71,7 +85,7 @@ struct TransactionRecord {
   std::vector<HitRecord> hits;
   std::string_view rule;   // that decided, when refused by us
   std::uint16_t code = 0;  // final reply to the client
-  std::string_view reply;
+  ReplyText reply;
   std::string_view upstream;  // name/server
   std::uint16_t upstream_code = 0;
   std::string_view upstream_reply;
@@ -114,8 +128,8 @@ struct JournalSettings {
       std::size_t{8} * 1024 * 1024;  // not yet written; more is dropped and counted
 };
 
-// Renders one line, '\n' included. Values are cut at 1024 octets; 100 recipients, 100 hits and 50
-// fields of an event are kept. Pure.
+// Renders one line, '\n' included. Values are cut at 1024 octets; 100 hits and 50 fields of an event are
+// kept. Pure.
 void append_json(TextBuffer& out, const TransactionRecord& record);
 void append_json(TextBuffer& out, const SessionRecord& record);
 void append_json(TextBuffer& out, const EventRecord& record);

@@ -1,6 +1,7 @@
 // The lines of the journal. Every field is a row of docs/journal.md, in this order; a test compares.
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "metrics/digits.h"
 #include "metrics/journal.h"
@@ -10,7 +11,7 @@ namespace portcullis::metrics {
 namespace {
 
 // A line has a bound whatever the records hold.
-constexpr std::size_t recipients_max = 100;
+constexpr std::size_t markup_octets = 160;  // keys and numbers of a recipient, and the room they ask for
 constexpr std::size_t hits_max = 100;
 constexpr std::size_t fields_max = 50;
 
@@ -59,18 +60,25 @@ void append_peer(JsonObject& line, const PeerRecord& peer) {
   line.text<"backend">(peer.backend);
 }
 
-// `Key`: [one object an item], at most `most`; nothing when there is none.
-template <JsonKey Key, typename Item, typename Append>
-void append_list(JsonObject& line, TextBuffer& out, const std::vector<Item>& items, std::size_t most,
-                 Append append) {
-  if (items.empty()) return;
-  line.key<Key>();
+void append_recipients(JsonObject& line, TextBuffer& out, std::string_view recipients) {
+  if (recipients.empty()) return;
+  line.key<"recipients">();
   out.append('[');
-  const auto kept = std::span(items).first(std::min(items.size(), most));
-  for (const Item& item : kept) {
-    if (&item != kept.data()) out.append(',');
+  out.append(recipients);
+  out.append(']');
+}
+
+void append_hits(JsonObject& line, TextBuffer& out, const std::vector<HitRecord>& hits) {
+  if (hits.empty()) return;
+  line.key<"hits">();
+  char before = '[';
+  for (const HitRecord& hit : std::span(hits).first(std::min(hits.size(), hits_max))) {
+    out.append(std::exchange(before, ','));
     JsonObject object(out);
-    append(object, item);
+    object.text<"rule">(hit.rule);
+    object.text<"stage">(hit.stage);
+    object.text<"action">(hit.action);
+    object.text<"mode">(hit.mode);
     object.close();
   }
   out.append(']');
@@ -97,6 +105,21 @@ std::string_view name_of(EventRecord::Level level) {
 
 }  // namespace
 
+void RecipientRecords::add(std::string_view recipient, std::uint16_t code, const ReplyText& reply,
+                           std::string_view rule) {
+  if (full()) return;
+  if (!empty()) json_.append(',');
+  ++size_;
+  // Asked for at once: one allocation is enough for most transactions.
+  json_.room(recipient.size() + reply.enhanced.size() + reply.text.size() + rule.size() + markup_octets);
+  JsonObject object(json_);
+  object.text<"recipient">(recipient);
+  append_code<"code">(object, code);
+  object.text<"reply">(reply.enhanced, reply.text);
+  object.text<"rule">(rule);
+  object.close();
+}
+
 void append_json(TextBuffer& out, const TransactionRecord& record) {
   JsonObject line(out);
   append_time(line, out, record.time);
@@ -108,13 +131,7 @@ void append_json(TextBuffer& out, const TransactionRecord& record) {
   line.text<"forwarded_id">(record.forwarded_id);
   line.text<"result">(record.result);
   line.text_or_empty<"reverse_path">(record.reverse_path);  // empty: the null reverse-path
-  append_list<"recipients">(line, out, record.recipients, recipients_max,
-                            [](JsonObject& object, const RecipientRecord& recipient) {
-                              object.text<"recipient">(recipient.recipient);
-                              append_code<"code">(object, recipient.code);
-                              object.text<"reply">(recipient.reply);
-                              object.text<"rule">(recipient.rule);
-                            });
+  append_recipients(line, out, record.recipients);
   line.number<"recipients_total">(record.recipients_total);
   line.number<"recipients_accepted">(record.recipients_accepted);
   line.text<"header_from">(record.header_from);
@@ -123,15 +140,10 @@ void append_json(TextBuffer& out, const TransactionRecord& record) {
   line.number<"octets">(record.octets);
   line.number<"attachments">(record.attachments);
   line.number<"parts">(record.parts);
-  append_list<"hits">(line, out, record.hits, hits_max, [](JsonObject& object, const HitRecord& hit) {
-    object.text<"rule">(hit.rule);
-    object.text<"stage">(hit.stage);
-    object.text<"action">(hit.action);
-    object.text<"mode">(hit.mode);
-  });
+  append_hits(line, out, record.hits);
   line.text<"rule">(record.rule);
   append_code<"code">(line, record.code);
-  line.text<"reply">(record.reply);
+  line.text<"reply">(record.reply.enhanced, record.reply.text);
   line.text<"upstream">(record.upstream);
   append_code<"upstream_code">(line, record.upstream_code);
   line.text<"upstream_reply">(record.upstream_reply);

@@ -1,6 +1,7 @@
 #include "metrics/json.h"
 
-#include "metrics/digits.h"
+#include <string>
+
 #include "metrics/plain_octets.h"
 
 namespace portcullis::metrics {
@@ -157,22 +158,33 @@ void JsonObject::write_text(const JsonKey& key, std::string_view value) {
   write_any_text(key, value);
 }
 
+void JsonObject::write_text(const JsonKey& key, std::string_view front, std::string_view text) {
+  const std::size_t octets = front.size() + 1 + text.size();
+  if (octets <= value_octets_max && out_.has_room(JsonKey::piece_octets + octets + plain_block_octets))
+      [[likely]] {
+    char* at = key.before_text(out_.end());
+    const std::size_t plain_front = copy_plain(at, front);
+    at += front.size();
+    if (plain_front == front.size() && copy_plain(at + 1, text) == text.size()) [[likely]] {
+      *at = ' ';
+      at += 1 + text.size();
+      *at = '"';
+      return out_.end_at(at + 1);
+    }
+  }
+  write_any_text(key, std::string(front).append(" ").append(text));
+}
+
 void JsonObject::write_any_text(const JsonKey& key, std::string_view value) {
   out_.end_at(key.before_value(out_.room(JsonKey::piece_octets)));
   append_json_string(out_, value, value_octets_max);
 }
 
-void JsonObject::write_number(const JsonKey& key, std::uint64_t value) {
-  char* const at = key.before_value(out_.room(JsonKey::piece_octets + decimal_octets_max));
-  out_.end_at(write_decimal(at, value));
-}
-
 void JsonObject::write_seconds(const JsonKey& key, double value) {
-  if (!(value >= 0 && value <= 1e9)) return;  // no number is neither
   const auto microseconds = static_cast<std::uint64_t>(value * 1e6 + 0.5);
   const auto fraction = static_cast<unsigned>(microseconds % 1000000);
-  write_number(key, microseconds / 1000000);
-  char* at = out_.room(7);
+  char* at = key.before_value(out_.room(JsonKey::piece_octets + decimal_octets_max + sizeof ".000000"));
+  at = write_decimal(at, microseconds / 1000000);
   *at++ = '.';
   at = write_two_digits(at, fraction / 10000);
   at = write_two_digits(at, fraction / 100 % 100);

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "metrics/digits.h"
 #include "metrics/text_buffer.h"
 
 namespace portcullis::metrics {
@@ -54,19 +55,28 @@ struct JsonKey {
 class JsonObject {
  public:
   static constexpr std::size_t value_octets_max = 1024;
+  static constexpr double seconds_max = 1e9;
 
   explicit JsonObject(TextBuffer& out) : out_(out), begin_(out.size()) {}
   template <JsonKey Key>
   void text(std::string_view value) {  // omitted when empty
     if (!value.empty()) write_text(Key, value);
   }
+  // Both with a blank between them; `text` alone when there is nothing in front of it.
   template <JsonKey Key>
-  void number(std::uint64_t value) {
-    write_number(Key, value);
+  void text(std::string_view front, std::string_view text) {
+    if (front.empty()) return this->text<Key>(text);
+    write_text(Key, front, text);
   }
   template <JsonKey Key>
-  void seconds(double value) {  // microseconds kept; omitted unless finite and >= 0
-    write_seconds(Key, value);
+  void number(std::uint64_t value) {
+    char* const at = Key.before_value(out_.room(JsonKey::piece_octets + decimal_octets_max));
+    out_.end_at(write_decimal(at, value));
+  }
+  template <JsonKey Key>
+  void seconds(double value) {  // microseconds kept; omitted unless of [0, seconds_max]
+    // No number is neither of the first two.
+    if (value >= 0 && value <= seconds_max) write_seconds(Key, value);
   }
   // For a nested value: writes the key, the caller appends the value to the same buffer.
   template <JsonKey Key>
@@ -83,8 +93,8 @@ class JsonObject {
 
  private:
   void write_text(const JsonKey& key, std::string_view value);
+  void write_text(const JsonKey& key, std::string_view front, std::string_view text);
   void write_any_text(const JsonKey& key, std::string_view value);
-  void write_number(const JsonKey& key, std::uint64_t value);
   void write_seconds(const JsonKey& key, double value);
 
   TextBuffer& out_;

@@ -144,7 +144,8 @@ class Session {
   void mail(std::string_view argument, Now now, Effects& fx);
   void rcpt(std::string_view argument, Now now, Effects& fx);
   bool mail_allowed(Now now, Effects& fx);
-  void refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule, Effects& fx);
+  void refuse_recipient(const smtp::Mailbox& recipient, smtp::Reply reply, std::string_view rule,
+                        Effects& fx);
   void send_rcpt(std::size_t index, Effects& fx);
   void send_envelope(Effects& fx);
   void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
@@ -187,15 +188,14 @@ class Session {
   // --- session_records.cc
   void end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects& fx);
   void count_message(const Transaction& t, metrics::MessageResult result, Now now);
-  // What the transaction comes to for the client: nothing when nobody hears of its end.
+  // What the transaction came to.
   struct FinalReply {
-    std::uint16_t code;
-    std::string text;
-    std::string_view rule;
+    const smtp::Reply* reply;  // none: nobody was there to hear it
+    std::string_view rule;     // that decided, if one did
   };
-  void write_transaction(Transaction& t, const smtp::XAttributes* forwarded, metrics::MessageResult result,
-                         const FinalReply& reply, Now now);
-  void note_recipient(std::string recipient, const smtp::Reply& reply, std::string_view rule);
+  void write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
+                         metrics::MessageResult result, const FinalReply& final, Now now);
+  void note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply, std::string_view rule);
   void note_hits(const policy::Verdict& verdict);
   // Evaluates the rules of a stage, timed.
   template <typename Evaluate>

@@ -1,5 +1,4 @@
 // What a session leaves behind: journal records and counters.
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -10,30 +9,15 @@ namespace portcullis::session {
 
 namespace {
 
-constexpr std::size_t recorded_recipients = 100;
+constexpr std::size_t recorded_hits = 100;
 constexpr std::array<std::string_view, 4> result_names = {"accepted", "rejected", "deferred", "aborted"};
 constexpr std::array<std::string_view, 6> close_names = {"quit",   "client_lost", "timeout",
                                                          "policy", "upstream",    "drain"};
 
-std::string reply_text(const smtp::Reply& reply) {
-  if (reply.enhanced.empty()) return reply.text;
-  std::string out;
-  out.reserve(reply.enhanced.size() + 1 + reply.text.size());
-  out += reply.enhanced;
-  out += ' ';
-  out += reply.text;
-  return out;
-}
+metrics::ReplyText text_of(const smtp::Reply& reply) { return {reply.enhanced, reply.text}; }
 
 double seconds_since(std::int64_t start_ms, Now now) {
   return static_cast<double>(now.mono_ms - start_ms) / 1000;
-}
-
-// A client that gives up because no recipient was left was refused, it did not abort.
-metrics::MessageResult refused_by_recipients(const std::vector<metrics::RecipientRecord>& recipients) {
-  const bool for_good = std::all_of(recipients.begin(), recipients.end(),
-                                    [](const metrics::RecipientRecord& each) { return each.code >= 500; });
-  return for_good ? metrics::MessageResult::rejected : metrics::MessageResult::deferred;
 }
 
 }  // namespace
@@ -58,14 +42,19 @@ metrics::PeerRecord Session::peer_record(AddressText& address) const {
   return peer;
 }
 
-void Session::note_recipient(std::string recipient, const smtp::Reply& reply, std::string_view rule) {
+void Session::note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply,
+                             std::string_view rule) {
   using metrics::RecipientResult;
   env_.shard.add<metrics::Metric::recipients>(reply.positive()    ? RecipientResult::accepted
                                               : reply.permanent() ? RecipientResult::rejected
                                                                   : RecipientResult::deferred);
-  auto& records = transaction_->recipient_records;
-  if (records.size() >= recorded_recipients) return;
-  records.push_back({std::move(recipient), reply.code, reply_text(reply), std::string(rule)});
+  Transaction& t = *transaction_;
+  if (t.recipient_records.full()) return;
+  t.recipient_records.add(smtp::to_string(recipient), reply.code, text_of(reply), rule);
+  if (reply.positive()) return;
+  t.refused_recipients.for_good = t.refused_recipients.for_good && reply.permanent();
+  t.refused_recipients.reply = reply;
+  t.refused_recipients.rule = rule;
 }
 
 void Session::note_hits(const policy::Verdict& verdict) {
@@ -77,7 +66,7 @@ void Session::note_hits(const policy::Verdict& verdict) {
     if (hit.spoof != policy::SpoofCheck::none) {
       env_.shard.add<metrics::Metric::spoof_detections>(metrics::spoof_index(hit.spoof), mode);
     }
-    if (transaction_ && transaction_->hits.size() < recorded_recipients) transaction_->hits.push_back(hit);
+    if (transaction_ && transaction_->hits.size() < recorded_hits) transaction_->hits.push_back(hit);
   }
 }
 
@@ -85,22 +74,21 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
   // Taken out first: whatever happens below, the transaction is over.
   const std::unique_ptr<Transaction> t = std::move(transaction_);
   const std::unique_ptr<smtp::XAttributes> forwarded = std::move(forwarded_);
+  // A client that gives up because no recipient was left was refused, it did not abort.
+  const RefusedRecipients& refused = t->refused_recipients;
   const bool nobody_left = result == metrics::MessageResult::aborted && !t->content && t->accepted == 0 &&
                            !t->recipient_records.empty();
-  if (nobody_left) result = refused_by_recipients(t->recipient_records);
+  if (nobody_left) {
+    result = refused.for_good ? metrics::MessageResult::rejected : metrics::MessageResult::deferred;
+  }
   const bool accepted = result == metrics::MessageResult::accepted;
   env_.chain.settle(t->charges, accepted, wall_seconds(now));
   session_recipients_ += t->accepted;
   if (accepted) ++messages_accepted_;
   if (t->content) count_message(*t, result, now);
-  if (reply != nullptr) {
-    write_transaction(*t, forwarded.get(), result, {reply->code, reply_text(*reply), t->rule}, now);
-  } else if (nobody_left) {
-    const metrics::RecipientRecord& last = t->recipient_records.back();
-    write_transaction(*t, forwarded.get(), result, {last.code, last.reply, last.rule}, now);
-  } else {
-    write_transaction(*t, forwarded.get(), result, {0, {}, t->rule}, now);
-  }
+  const FinalReply final =
+      nobody_left ? FinalReply{&refused.reply, refused.rule} : FinalReply{reply, t->rule};
+  write_transaction(*t, forwarded.get(), result, final, now);
 }
 
 void Session::count_message(const Transaction& t, metrics::MessageResult result, Now now) {
@@ -117,8 +105,8 @@ void Session::count_message(const Transaction& t, metrics::MessageResult result,
   }
 }
 
-void Session::write_transaction(Transaction& t, const smtp::XAttributes* forwarded,
-                                metrics::MessageResult result, const FinalReply& reply, Now now) {
+void Session::write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
+                                metrics::MessageResult result, const FinalReply& final, Now now) {
   metrics::TransactionRecord record;
   record.time = now.wall;
   const std::string id = id_ + '.' + std::to_string(t.number);
@@ -133,7 +121,7 @@ void Session::write_transaction(Transaction& t, const smtp::XAttributes* forward
   record.result = result_names[static_cast<std::size_t>(result)];
   const std::string reverse_path = t.reverse_path.null ? "<>" : smtp::to_string(t.reverse_path.mailbox);
   record.reverse_path = reverse_path;
-  record.recipients = std::move(t.recipient_records);
+  record.recipients = t.recipient_records.json();
   record.recipients_total = t.accepted + t.refused;
   record.recipients_accepted = t.accepted;
   if (t.content) {
@@ -150,9 +138,11 @@ void Session::write_transaction(Transaction& t, const smtp::XAttributes* forward
     record.hits.push_back({env_.chain.rule_names()[hit.rule], policy::name_of(hit.stage),
                            policy::name_of(hit.action), policy::name_of(hit.mode)});
   }
-  record.rule = reply.rule;
-  record.code = reply.code;
-  record.reply = reply.text;
+  record.rule = final.rule;
+  if (final.reply != nullptr) {
+    record.code = final.reply->code;
+    record.reply = text_of(*final.reply);
+  }
   record.upstream = t.upstream_name;
   record.upstream_code = t.upstream_code;
   record.upstream_reply = t.upstream_reply;

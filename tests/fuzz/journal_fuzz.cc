@@ -38,15 +38,17 @@ PeerRecord peer(Fields& fields) {
 
 std::string transaction(Fields& fields) {
   TransactionRecord record;
-  for (std::string_view* field : {&record.reverse_path, &record.header_from, &record.message_id,
-                                  &record.subject, &record.reply, &record.upstream_reply, &record.queue_id})
+  for (std::string_view* field :
+       {&record.reverse_path, &record.header_from, &record.message_id, &record.subject, &record.reply.text,
+        &record.upstream_reply, &record.queue_id})
     *field = fields.next();
   record.peer = peer(fields);
+  RecipientRecords recipients;
   for (int i = 0; i < 10 && fields.more(); ++i) {
-    record.recipients.push_back(
-        {std::string(fields.next()), 250, std::string(fields.next()), std::string(fields.next())});
+    recipients.add(fields.next(), 250, {fields.next(), fields.next()}, fields.next());
     record.hits.push_back({fields.next(), fields.next(), fields.next(), fields.next()});
   }
+  record.recipients = recipients.json();
   TextBuffer out;
   append_json(out, record);
   return std::string(out.view());

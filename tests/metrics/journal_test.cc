@@ -37,6 +37,16 @@ PeerRecord full_peer() {
           .backend = "ldap"};
 }
 
+std::string_view two_recipients() {
+  static const RecipientRecords records = [] {
+    RecipientRecords two;
+    two.add("bob@example.com", 250, {"2.1.5", "ok"}, "");
+    two.add("eve@example.com", 550, {"5.7.1", "no"}, "lists");
+    return two;
+  }();
+  return records.json();
+}
+
 TransactionRecord full_transaction() {
   TransactionRecord record;
   record.time = sys_days{std::chrono::year(2026) / 11 / 21} + std::chrono::milliseconds(63903250);
@@ -47,8 +57,7 @@ TransactionRecord full_transaction() {
   record.forwarded_id = "4F2A";
   record.result = "rejected";
   record.reverse_path = "alice@example.com";
-  record.recipients = {{"bob@example.com", 250, "2.1.5 ok", ""},
-                       {"eve@example.com", 550, "5.7.1 no", "lists"}};
+  record.recipients = two_recipients();
   record.recipients_total = 2;
   record.recipients_accepted = 1;
   record.header_from = "alice@example.com";
@@ -60,7 +69,7 @@ TransactionRecord full_transaction() {
   record.hits = {{"lists", "rcpt", "reject", "enforce"}};
   record.rule = "identity";
   record.code = 550;
-  record.reply = "5.7.1 not yours";
+  record.reply = {"5.7.1", "not yours"};
   record.upstream = "legacy/10.0.0.5:25";
   record.upstream_code = 250;
   record.upstream_reply = "2.0.0 queued as 4XyZ";
@@ -142,9 +151,33 @@ TEST(JournalLine, DurationsThatAreNoneAreLeftOut) {
   }
 }
 
+TEST(RecipientRecords, KeepTheFirstHundred) {
+  RecipientRecords records;
+  EXPECT_TRUE(records.empty());
+  EXPECT_EQ(records.json(), "");
+  std::string expected;
+  for (int i = 0; i < 150; ++i) {
+    const std::string recipient = std::to_string(i) + "@example.com";
+    if (i < 100) {
+      EXPECT_FALSE(records.full());
+      if (i > 0) expected += ',';
+      expected += R"({"recipient":")" + recipient + R"(","reply":"ok"})";
+    }
+    records.add(recipient, 0, {"", "ok"}, "");
+  }
+  EXPECT_FALSE(records.empty());
+  EXPECT_TRUE(records.full());
+  EXPECT_EQ(records.json(), expected);
+}
+
 TEST(JournalLine, IsBounded) {
   TransactionRecord record;
-  record.recipients.resize(5000, {std::string(5000, '\x01'), 250, std::string(5000, '\xff'), ""});
+  RecipientRecords recipients;
+  for (int i = 0; i < 5000; ++i) {
+    recipients.add(std::string(5000, '\x01'), 250, {std::string(5000, '\xff'), std::string(5000, '\xff')},
+                   "");
+  }
+  record.recipients = recipients.json();
   record.hits.resize(5000, {"r", "s", "a", "m"});
   const std::string line = rendered(record);
   const auto document = nlohmann::json::parse(line, nullptr, false);

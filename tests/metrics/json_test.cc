@@ -208,6 +208,47 @@ TEST(JsonObject, CutsLongValues) {
             R"({"a":")" + most + "\xe2\x80\xa6\"}");
 }
 
+TEST(JsonObject, SetsABlankBetweenTwoTexts) {
+  const std::string some(JsonObject::value_octets_max - 6, 'x');
+  struct Case {
+    std::string front, text, json;
+  };
+  const Case cases[] = {
+      {"", "", "{}"},
+      {"", "text", R"({"a":"text"})"},
+      {"5.7.1", "", R"({"a":"5.7.1 "})"},
+      {"5.7.1", "text", R"({"a":"5.7.1 text"})"},
+      {"5.7\"1", "text", R"({"a":"5.7\"1 text"})"},
+      {"5.7.1\n", "text", R"({"a":"5.7.1\n text"})"},
+      {"5.7.1", "te\x1bxt", R"({"a":"5.7.1 te\u001bxt"})"},
+      {"5.7.1", some, R"({"a":"5.7.1 )" + some + "\"}"},
+      {"5.7.1", some + 'y', R"({"a":"5.7.1 )" + some + "\xe2\x80\xa6\"}"},
+  };
+  for (const auto& [front, text, json] : cases) {
+    EXPECT_EQ(object([&](JsonObject& o, TextBuffer&) { o.text<"a">(front, text); }), json);
+  }
+}
+
+// A buffer that is filled up to each octet before its end: what comes next finds room.
+TEST(JsonObject, FindsRoomAnywhere) {
+  const auto members = [](JsonObject& json, TextBuffer&) {
+    json.text<"a_key_of_the_greatest_size">("a value");
+    json.text<"b">("2.0.0", "Ok");
+    json.number<"c">(std::numeric_limits<std::uint64_t>::max());
+    json.seconds<"d">(JsonObject::seconds_max);
+    json.pair("e", "\x01");
+  };
+  const std::string expected = object(members);
+  for (std::size_t before = 0; before < 600; ++before) {
+    TextBuffer out;
+    out.append(std::string(before, 'x'));
+    JsonObject json(out);
+    members(json, out);
+    json.close();
+    EXPECT_EQ(out.view().substr(before), expected);
+  }
+}
+
 TEST(JsonObject, Numbers) {
   struct Case {
     std::uint64_t value;
