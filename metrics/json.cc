@@ -1,5 +1,6 @@
 #include "metrics/json.h"
 
+#include <cmath>
 #include <string>
 
 #include "metrics/plain_octets.h"
@@ -158,21 +159,20 @@ void JsonObject::write_text(const JsonKey& key, std::string_view value) {
   write_any_text(key, value);
 }
 
-void JsonObject::write_text(const JsonKey& key, std::string_view front, std::string_view text) {
-  const std::size_t octets = front.size() + 1 + text.size();
+void JsonObject::write_text(const JsonKey& key, std::string_view front, std::string_view back) {
+  const std::size_t octets = front.size() + 1 + back.size();
   if (octets <= value_octets_max && out_.has_room(JsonKey::piece_octets + octets + plain_block_octets))
       [[likely]] {
-    char* at = key.before_text(out_.end());
-    const std::size_t plain_front = copy_plain(at, front);
-    at += front.size();
-    if (plain_front == front.size() && copy_plain(at + 1, text) == text.size()) [[likely]] {
-      *at = ' ';
-      at += 1 + text.size();
-      *at = '"';
-      return out_.end_at(at + 1);
+    char* const at = key.before_text(out_.end());
+    char* const blank = at + front.size();
+    char* const end = at + octets;
+    if (copy_plain(at, front) == front.size() && copy_plain(blank + 1, back) == back.size()) [[likely]] {
+      *blank = ' ';
+      *end = '"';
+      return out_.end_at(end + 1);
     }
   }
-  write_any_text(key, std::string(front).append(" ").append(text));
+  write_any_text(key, std::string(front).append(" ").append(back));
 }
 
 void JsonObject::write_any_text(const JsonKey& key, std::string_view value) {
@@ -181,7 +181,7 @@ void JsonObject::write_any_text(const JsonKey& key, std::string_view value) {
 }
 
 void JsonObject::write_seconds(const JsonKey& key, double value) {
-  const auto microseconds = static_cast<std::uint64_t>(value * 1e6 + 0.5);
+  const auto microseconds = static_cast<std::uint64_t>(std::llround(value * 1e6));
   const auto fraction = static_cast<unsigned>(microseconds % 1000000);
   char* at = key.before_value(out_.room(JsonKey::piece_octets + decimal_octets_max + sizeof ".000000"));
   at = write_decimal(at, microseconds / 1000000);

@@ -62,11 +62,11 @@ class JsonObject {
   void text(std::string_view value) {  // omitted when empty
     if (!value.empty()) write_text(Key, value);
   }
-  // Both with a blank between them; `text` alone when there is nothing in front of it.
+  // Both with a blank between them; `back` alone when there is nothing in front of it.
   template <JsonKey Key>
-  void text(std::string_view front, std::string_view text) {
-    if (front.empty()) return this->text<Key>(text);
-    write_text(Key, front, text);
+  void text(std::string_view front, std::string_view back) {
+    if (front.empty()) return text<Key>(back);
+    write_text(Key, front, back);
   }
   template <JsonKey Key>
   void number(std::uint64_t value) {
@@ -93,7 +93,7 @@ class JsonObject {
 
  private:
   void write_text(const JsonKey& key, std::string_view value);
-  void write_text(const JsonKey& key, std::string_view front, std::string_view text);
+  void write_text(const JsonKey& key, std::string_view front, std::string_view back);
   void write_any_text(const JsonKey& key, std::string_view value);
   void write_seconds(const JsonKey& key, double value);
 

@@ -188,13 +188,13 @@ class Session {
   // --- session_records.cc
   void end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects& fx);
   void count_message(const Transaction& t, metrics::MessageResult result, Now now);
-  // What the transaction came to.
+  // What the client was told in the end.
   struct FinalReply {
-    const smtp::Reply* reply;  // none: nobody was there to hear it
+    const smtp::Reply* reply;  // none: nothing
     std::string_view rule;     // that decided, if one did
   };
   void write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
-                         metrics::MessageResult result, const FinalReply& final, Now now);
+                         metrics::MessageResult result, const FinalReply& told, Now now);
   void note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply, std::string_view rule);
   void note_hits(const policy::Verdict& verdict);
   // Evaluates the rules of a stage, timed.

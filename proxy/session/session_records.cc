@@ -86,9 +86,8 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
   session_recipients_ += t->accepted;
   if (accepted) ++messages_accepted_;
   if (t->content) count_message(*t, result, now);
-  const FinalReply final =
-      nobody_left ? FinalReply{&refused.reply, refused.rule} : FinalReply{reply, t->rule};
-  write_transaction(*t, forwarded.get(), result, final, now);
+  const FinalReply told = nobody_left ? FinalReply{&refused.reply, refused.rule} : FinalReply{reply, t->rule};
+  write_transaction(*t, forwarded.get(), result, told, now);
 }
 
 void Session::count_message(const Transaction& t, metrics::MessageResult result, Now now) {
@@ -106,7 +105,7 @@ void Session::count_message(const Transaction& t, metrics::MessageResult result,
 }
 
 void Session::write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
-                                metrics::MessageResult result, const FinalReply& final, Now now) {
+                                metrics::MessageResult result, const FinalReply& told, Now now) {
   metrics::TransactionRecord record;
   record.time = now.wall;
   const std::string id = id_ + '.' + std::to_string(t.number);
@@ -138,10 +137,10 @@ void Session::write_transaction(const Transaction& t, const smtp::XAttributes* f
     record.hits.push_back({env_.chain.rule_names()[hit.rule], policy::name_of(hit.stage),
                            policy::name_of(hit.action), policy::name_of(hit.mode)});
   }
-  record.rule = final.rule;
-  if (final.reply != nullptr) {
-    record.code = final.reply->code;
-    record.reply = text_of(*final.reply);
+  record.rule = told.rule;
+  if (told.reply != nullptr) {
+    record.code = told.reply->code;
+    record.reply = text_of(*told.reply);
   }
   record.upstream = t.upstream_name;
   record.upstream_code = t.upstream_code;
