@@ -1,6 +1,6 @@
 #include "proxy/session/queue_id.h"
 
-#include <algorithm>
+#include <array>
 
 namespace portcullis::session {
 
@@ -8,18 +8,29 @@ namespace {
 
 constexpr std::size_t queue_id_octets = 128;
 
-bool is_bracket(char c) { return c == '<' || c == '>'; }
+constexpr bool is_bracket(char c) { return c == '<' || c == '>'; }
+
+// Printable, and no bracket.
+constexpr auto id_octets = [] {
+  std::array<bool, 256> table{};
+  for (unsigned char octet = '!'; octet < 0x7f; ++octet) table[octet] = !is_bracket(static_cast<char>(octet));
+  return table;
+}();
+
+std::string_view id_run(std::string_view text) {
+  std::size_t size = 0;
+  while (size < text.size() && id_octets[static_cast<unsigned char>(text[size])]) ++size;
+  return text.substr(0, size);
+}
 
 // Up to a blank, its brackets left out.
 std::string first_word(std::string_view text) {
-  std::string word;
-  while (word.size() < queue_id_octets) {
-    std::size_t run = 0;
-    while (run < text.size() && text[run] > ' ' && text[run] < 127 && !is_bracket(text[run])) ++run;
-    word.append(text, 0, std::min(run, queue_id_octets - word.size()));
-    text.remove_prefix(run);
-    if (text.empty() || !is_bracket(text.front())) break;
-    text.remove_prefix(1);
+  std::string_view run = id_run(text);
+  std::string word(run.substr(0, queue_id_octets));
+  while (word.size() < queue_id_octets && run.size() < text.size() && is_bracket(text[run.size()])) {
+    text.remove_prefix(run.size() + 1);
+    run = id_run(text);
+    word += run.substr(0, queue_id_octets - word.size());
   }
   return word;
 }
