@@ -80,6 +80,13 @@ inline std::size_t copy_plain(char* to, std::string_view from) {
   }
   const std::size_t rest = from.size() - at;
   if (rest == 0) return at;
+  if (at > 0) {  // the last 16 once more with what is new: the first of them are known to be plain
+    at = from.size() - plain_block_octets;
+    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from.data() + at));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), block);
+    const unsigned odd = odd_octets(block);
+    return odd == 0 ? from.size() : at + static_cast<std::size_t>(std::countr_zero(odd));
+  }
   const __m128i block = part_of_block(from.data() + at, rest);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), block);
   // The zeros after the text are odd: where it ends, at the latest, the copying does.
