@@ -94,11 +94,11 @@ struct Journal::Impl {
 template <typename Record>
 void Journal::Impl::write(const Record& record, EventRecord::Level level) try {
   // Rendered outside the lock, into memory that is kept from record to record.
-  static thread_local std::string line;
+  static thread_local TextBuffer line;
   line.clear();
-  if (settings.sink == JournalSettings::Sink::syslog) line += syslog_priority(level);
+  if (settings.sink == JournalSettings::Sink::syslog) line.append(syslog_priority(level));
   append_json(line, record);
-  enqueue(line);
+  enqueue(line.view());
 } catch (const std::bad_alloc&) {
   dropped.fetch_add(1, std::memory_order_relaxed);
 }
@@ -152,7 +152,7 @@ void Journal::write(const TransactionRecord& record) {
   if (record.subject.empty() || impl_->settings.subject)
     return impl_->write(record, EventRecord::Level::info);
   TransactionRecord without = record;
-  without.subject.clear();
+  without.subject = {};
   impl_->write(without, EventRecord::Level::info);
 }
 

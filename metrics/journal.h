@@ -12,75 +12,94 @@
 #include <utility>
 #include <vector>
 
+#include "metrics/text_buffer.h"
+
 namespace portcullis::metrics {
 
 using JournalTime = std::chrono::system_clock::time_point;
 
+// The texts of a record belong to whoever writes it: write() is done with them when it returns. Only those of
+// events are the record's own.
 struct PeerRecord {
-  std::string client;  // address
+  std::string_view client;  // address
   std::uint16_t client_port = 0;
-  std::string via;  // address of the trusted proxy that named the client, or empty
-  std::string listener;
-  std::string helo;
-  std::string tls_version;  // "TLSv1.3", empty: none
-  std::string tls_cipher;
-  std::string tls_client_subject;
-  std::string login;
-  std::string mechanism;
-  std::string backend;  // that vouched for the login
+  std::string_view via;  // address of the trusted proxy that named the client, or empty
+  std::string_view listener;
+  std::string_view helo;
+  std::string_view tls_version;  // "TLSv1.3", empty: none
+  std::string_view tls_cipher;
+  std::string_view tls_client_subject;
+  std::string_view login;
+  std::string_view mechanism;
+  std::string_view backend;  // that vouched for the login
 };
 
-struct RecipientRecord {
-  std::string recipient;
-  std::uint16_t code = 0;
-  std::string reply;  // enhanced code and text as the client got it
-  std::string rule;   // ours, when a rule refused it
+struct ReplyText {
+  std::string_view enhanced;  // code, or empty
+  std::string_view text;
+};
+
+// What is recorded of the recipients of a transaction: the first 100. Each is written down when it is
+// answered, so that nothing of it need be kept for the record.
+class RecipientRecords {
+ public:
+  static constexpr std::size_t recipients_max = 100;
+
+  // `reply`: as the client got it. `rule`: ours, when a rule refused the recipient.
+  void add(std::string_view recipient, std::uint16_t code, const ReplyText& reply, std::string_view rule);
+  bool empty() const { return size_ == 0; }
+  bool full() const { return size_ == recipients_max; }
+  std::string_view json() const { return json_.view(); }  // the objects, commas between them
+
+ private:
+  TextBuffer json_;
+  std::size_t size_ = 0;
 };
 
 struct HitRecord {
-  std::string rule;
-  std::string stage;
-  std::string action;
-  std::string mode;
+  std::string_view rule;
+  std::string_view stage;
+  std::string_view action;
+  std::string_view mode;
 };
 
 struct TransactionRecord {
-  JournalTime time;  // when it ended
-  std::string id;    // session id + '.' + transaction number
+  JournalTime time;     // when it ended
+  std::string_view id;  // session id + '.' + transaction number
   PeerRecord peer;
   // What a trusted peer told with XFORWARD, if it did.
-  std::string forwarded_client;
-  std::string forwarded_helo;
-  std::string forwarded_id;
-  std::string result;  // accepted, rejected, deferred, aborted
-  std::string reverse_path;
-  std::vector<RecipientRecord> recipients;  // at most 100 are kept, `recipients_total` counts all
+  std::string_view forwarded_client;
+  std::string_view forwarded_helo;
+  std::string_view forwarded_id;
+  std::string_view result;  // accepted, rejected, deferred, aborted
+  std::string_view reverse_path;
+  std::string_view recipients;  // RecipientRecords::json(); `recipients_total` counts all
   std::size_t recipients_total = 0;
   std::size_t recipients_accepted = 0;
-  std::string header_from;
-  std::string message_id;
-  std::string subject;  // only when configured
+  std::string_view header_from;
+  std::string_view message_id;
+  std::string_view subject;  // only when configured
   std::uint64_t octets = 0;
   std::size_t attachments = 0;
   std::size_t parts = 0;
   std::vector<HitRecord> hits;
-  std::string rule;        // that decided, when refused by us
+  std::string_view rule;   // that decided, when refused by us
   std::uint16_t code = 0;  // final reply to the client
-  std::string reply;
-  std::string upstream;  // name/server
+  ReplyText reply;
+  std::string_view upstream;  // name/server
   std::uint16_t upstream_code = 0;
-  std::string upstream_reply;
-  std::string queue_id;
+  std::string_view upstream_reply;
+  std::string_view queue_id;
   double duration_seconds = 0;
   double upstream_reply_seconds = 0;
 };
 
 struct SessionRecord {
   JournalTime time;
-  std::string id;
+  std::string_view id;
   PeerRecord peer;
-  std::string reason;  // quit, client_lost, timeout, policy, upstream, drain
-  std::string detail;
+  std::string_view reason;  // quit, client_lost, timeout, policy, upstream, drain
+  std::string_view detail;
   std::uint64_t transactions = 0;
   std::uint64_t messages_accepted = 0;
   std::uint64_t octets_in = 0;
@@ -109,11 +128,11 @@ struct JournalSettings {
       std::size_t{8} * 1024 * 1024;  // not yet written; more is dropped and counted
 };
 
-// Renders one line, '\n' included. Values are cut at 1024 octets; 100 recipients, 100 hits and 50
-// fields of an event are kept. Pure.
-void append_json(std::string& out, const TransactionRecord& record);
-void append_json(std::string& out, const SessionRecord& record);
-void append_json(std::string& out, const EventRecord& record);
+// Renders one line, '\n' included. Values are cut at 1024 octets; 100 hits and 50 fields of an event are
+// kept. Pure.
+void append_json(TextBuffer& out, const TransactionRecord& record);
+void append_json(TextBuffer& out, const SessionRecord& record);
+void append_json(TextBuffer& out, const EventRecord& record);
 
 class Journal {
  public:

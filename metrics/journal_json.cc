@@ -1,7 +1,9 @@
 // The lines of the journal. Every field is a row of docs/journal.md, in this order; a test compares.
 #include <algorithm>
 #include <span>
+#include <utility>
 
+#include "metrics/digits.h"
 #include "metrics/journal.h"
 #include "metrics/json.h"
 
@@ -9,86 +11,82 @@ namespace portcullis::metrics {
 namespace {
 
 // A line has a bound whatever the records hold.
-constexpr std::size_t recipients_max = 100;
+constexpr std::size_t markup_octets = 160;  // keys and numbers of a recipient, and the room they ask for
 constexpr std::size_t hits_max = 100;
 constexpr std::size_t fields_max = 50;
 
-char digit(long long value) { return static_cast<char>('0' + value % 10); }
-
 // RFC 3339 in UTC with milliseconds: 2026-11-21T17:45:03.250Z
-void append_time(JsonObject& line, std::string& out, JournalTime time) {
+void append_time(JsonObject& line, TextBuffer& out, JournalTime time) {
   using namespace std::chrono;
-  const auto ms = floor<milliseconds>(time);
-  const auto day = floor<days>(ms);
+  const auto day = floor<days>(time);
   const year_month_day date(day);
-  const hh_mm_ss clock(ms - day);
-  const int year = std::clamp(static_cast<int>(date.year()), 0, 9999);
-  const unsigned month = static_cast<unsigned>(date.month()), monthday = static_cast<unsigned>(date.day());
-  const auto h = clock.hours().count();
-  const auto m = clock.minutes().count(), s = clock.seconds().count(), f = clock.subseconds().count();
-  const char text[] = {'"',
-                       digit(year / 1000),
-                       digit(year / 100),
-                       digit(year / 10),
-                       digit(year),
-                       '-',
-                       digit(month / 10),
-                       digit(month),
-                       '-',
-                       digit(monthday / 10),
-                       digit(monthday),
-                       'T',
-                       digit(h / 10),
-                       digit(h),
-                       ':',
-                       digit(m / 10),
-                       digit(m),
-                       ':',
-                       digit(s / 10),
-                       digit(s),
-                       '.',
-                       digit(f / 100),
-                       digit(f / 10),
-                       digit(f),
-                       'Z',
-                       '"'};
-  line.key("time");
-  out.append(text, sizeof text);
+  const auto year = static_cast<unsigned>(std::clamp(static_cast<int>(date.year()), 0, 9999));
+  const auto ms = static_cast<unsigned>(floor<milliseconds>(time - day).count());
+  const unsigned seconds = ms / 1000, minutes = seconds / 60;
+  line.key<"time">();
+  char* at = out.room(sizeof R"("2026-11-21T17:45:03.250Z")");
+  *at++ = '"';
+  at = write_two_digits(at, year / 100);
+  at = write_two_digits(at, year % 100);
+  *at++ = '-';
+  at = write_two_digits(at, static_cast<unsigned>(date.month()));
+  *at++ = '-';
+  at = write_two_digits(at, static_cast<unsigned>(date.day()));
+  *at++ = 'T';
+  at = write_two_digits(at, minutes / 60);
+  *at++ = ':';
+  at = write_two_digits(at, minutes % 60);
+  *at++ = ':';
+  at = write_two_digits(at, seconds % 60);
+  *at++ = '.';
+  at = write_two_digits(at, ms % 1000 / 10);
+  at = write_digit(at, ms % 10);
+  *at++ = 'Z';
+  *at++ = '"';
+  out.end_at(at);
 }
 
 void append_peer(JsonObject& line, const PeerRecord& peer) {
-  line.text("client", peer.client);
-  if (peer.client_port != 0) line.number("client_port", peer.client_port);
-  line.text("via", peer.via);
-  line.text("listener", peer.listener);
-  line.text("helo", peer.helo);
-  line.text("tls_version", peer.tls_version);
-  line.text("tls_cipher", peer.tls_cipher);
-  line.text("tls_client_subject", peer.tls_client_subject);
-  line.text("login", peer.login);
-  line.text("mechanism", peer.mechanism);
-  line.text("backend", peer.backend);
+  line.text<"client">(peer.client);
+  if (peer.client_port != 0) line.number<"client_port">(peer.client_port);
+  line.text<"via">(peer.via);
+  line.text<"listener">(peer.listener);
+  line.text<"helo">(peer.helo);
+  line.text<"tls_version">(peer.tls_version);
+  line.text<"tls_cipher">(peer.tls_cipher);
+  line.text<"tls_client_subject">(peer.tls_client_subject);
+  line.text<"login">(peer.login);
+  line.text<"mechanism">(peer.mechanism);
+  line.text<"backend">(peer.backend);
 }
 
-// `key`: [one object an item], at most `most`; nothing when there is none.
-template <typename Item, typename Append>
-void append_list(JsonObject& line, std::string& out, std::string_view key, const std::vector<Item>& items,
-                 std::size_t most, Append append) {
-  if (items.empty()) return;
-  line.key(key);
-  out += '[';
-  const auto kept = std::span(items).first(std::min(items.size(), most));
-  for (const Item& item : kept) {
-    if (&item != kept.data()) out += ',';
+void append_recipients(JsonObject& line, TextBuffer& out, std::string_view recipients) {
+  if (recipients.empty()) return;
+  line.key<"recipients">();
+  out.append('[');
+  out.append(recipients);
+  out.append(']');
+}
+
+void append_hits(JsonObject& line, TextBuffer& out, const std::vector<HitRecord>& hits) {
+  if (hits.empty()) return;
+  line.key<"hits">();
+  char before = '[';
+  for (const HitRecord& hit : std::span(hits).first(std::min(hits.size(), hits_max))) {
+    out.append(std::exchange(before, ','));
     JsonObject object(out);
-    append(object, item);
+    object.text<"rule">(hit.rule);
+    object.text<"stage">(hit.stage);
+    object.text<"action">(hit.action);
+    object.text<"mode">(hit.mode);
     object.close();
   }
-  out += ']';
+  out.append(']');
 }
 
-void append_code(JsonObject& line, std::string_view key, std::uint16_t code) {
-  if (code != 0) line.number(key, code);
+template <JsonKey Key>
+void append_code(JsonObject& line, std::uint16_t code) {
+  if (code != 0) line.number<Key>(code);
 }
 
 std::string_view name_of(EventRecord::Level level) {
@@ -107,87 +105,91 @@ std::string_view name_of(EventRecord::Level level) {
 
 }  // namespace
 
-void append_json(std::string& out, const TransactionRecord& record) {
-  JsonObject line(out);
-  append_time(line, out, record.time);
-  line.text("type", "transaction");
-  line.text("id", record.id);
-  append_peer(line, record.peer);
-  line.text("forwarded_client", record.forwarded_client);
-  line.text("forwarded_helo", record.forwarded_helo);
-  line.text("forwarded_id", record.forwarded_id);
-  line.text("result", record.result);
-  line.pair("reverse_path", record.reverse_path);  // empty: the null reverse-path
-  append_list(line, out, "recipients", record.recipients, recipients_max,
-              [](JsonObject& object, const RecipientRecord& recipient) {
-                object.text("recipient", recipient.recipient);
-                append_code(object, "code", recipient.code);
-                object.text("reply", recipient.reply);
-                object.text("rule", recipient.rule);
-              });
-  line.number("recipients_total", record.recipients_total);
-  line.number("recipients_accepted", record.recipients_accepted);
-  line.text("header_from", record.header_from);
-  line.text("message_id", record.message_id);
-  line.text("subject", record.subject);
-  line.number("octets", record.octets);
-  line.number("attachments", record.attachments);
-  line.number("parts", record.parts);
-  append_list(line, out, "hits", record.hits, hits_max, [](JsonObject& object, const HitRecord& hit) {
-    object.text("rule", hit.rule);
-    object.text("stage", hit.stage);
-    object.text("action", hit.action);
-    object.text("mode", hit.mode);
-  });
-  line.text("rule", record.rule);
-  append_code(line, "code", record.code);
-  line.text("reply", record.reply);
-  line.text("upstream", record.upstream);
-  append_code(line, "upstream_code", record.upstream_code);
-  line.text("upstream_reply", record.upstream_reply);
-  line.text("queue_id", record.queue_id);
-  line.seconds("duration_seconds", record.duration_seconds);
-  line.seconds("upstream_reply_seconds", record.upstream_reply_seconds);
-  line.close();
-  out += '\n';
+void RecipientRecords::add(std::string_view recipient, std::uint16_t code, const ReplyText& reply,
+                           std::string_view rule) {
+  if (full()) return;
+  if (!empty()) json_.append(',');
+  ++size_;
+  // Asked for at once: one allocation is enough for most transactions.
+  json_.room(recipient.size() + reply.enhanced.size() + reply.text.size() + rule.size() + markup_octets);
+  JsonObject object(json_);
+  object.text<"recipient">(recipient);
+  append_code<"code">(object, code);
+  object.text<"reply">(reply.enhanced, reply.text);
+  object.text<"rule">(rule);
+  object.close();
 }
 
-void append_json(std::string& out, const SessionRecord& record) {
+void append_json(TextBuffer& out, const TransactionRecord& record) {
   JsonObject line(out);
   append_time(line, out, record.time);
-  line.text("type", "session");
-  line.text("id", record.id);
+  line.text<"type">("transaction");
+  line.text<"id">(record.id);
   append_peer(line, record.peer);
-  line.text("reason", record.reason);
-  line.text("detail", record.detail);
-  line.number("transactions", record.transactions);
-  line.number("messages_accepted", record.messages_accepted);
-  line.number("octets_in", record.octets_in);
-  line.number("octets_out", record.octets_out);
-  line.number("commands", record.commands);
-  line.number("auth_failures", record.auth_failures);
-  line.seconds("duration_seconds", record.duration_seconds);
+  line.text<"forwarded_client">(record.forwarded_client);
+  line.text<"forwarded_helo">(record.forwarded_helo);
+  line.text<"forwarded_id">(record.forwarded_id);
+  line.text<"result">(record.result);
+  line.text_or_empty<"reverse_path">(record.reverse_path);  // empty: the null reverse-path
+  append_recipients(line, out, record.recipients);
+  line.number<"recipients_total">(record.recipients_total);
+  line.number<"recipients_accepted">(record.recipients_accepted);
+  line.text<"header_from">(record.header_from);
+  line.text<"message_id">(record.message_id);
+  line.text<"subject">(record.subject);
+  line.number<"octets">(record.octets);
+  line.number<"attachments">(record.attachments);
+  line.number<"parts">(record.parts);
+  append_hits(line, out, record.hits);
+  line.text<"rule">(record.rule);
+  append_code<"code">(line, record.code);
+  line.text<"reply">(record.reply.enhanced, record.reply.text);
+  line.text<"upstream">(record.upstream);
+  append_code<"upstream_code">(line, record.upstream_code);
+  line.text<"upstream_reply">(record.upstream_reply);
+  line.text<"queue_id">(record.queue_id);
+  line.seconds<"duration_seconds">(record.duration_seconds);
+  line.seconds<"upstream_reply_seconds">(record.upstream_reply_seconds);
   line.close();
-  out += '\n';
+  out.append('\n');
 }
 
-void append_json(std::string& out, const EventRecord& record) {
+void append_json(TextBuffer& out, const SessionRecord& record) {
   JsonObject line(out);
   append_time(line, out, record.time);
-  line.text("type", "event");
-  line.text("level", name_of(record.level));
-  line.text("event", record.event);
-  line.text("session", record.session);
+  line.text<"type">("session");
+  line.text<"id">(record.id);
+  append_peer(line, record.peer);
+  line.text<"reason">(record.reason);
+  line.text<"detail">(record.detail);
+  line.number<"transactions">(record.transactions);
+  line.number<"messages_accepted">(record.messages_accepted);
+  line.number<"octets_in">(record.octets_in);
+  line.number<"octets_out">(record.octets_out);
+  line.number<"commands">(record.commands);
+  line.number<"auth_failures">(record.auth_failures);
+  line.seconds<"duration_seconds">(record.duration_seconds);
+  line.close();
+  out.append('\n');
+}
+
+void append_json(TextBuffer& out, const EventRecord& record) {
+  JsonObject line(out);
+  append_time(line, out, record.time);
+  line.text<"type">("event");
+  line.text<"level">(name_of(record.level));
+  line.text<"event">(record.event);
+  line.text<"session">(record.session);
   if (!record.fields.empty()) {
-    line.key("fields");
+    line.key<"fields">();
     JsonObject fields(out);
     const auto kept = std::span(record.fields).first(std::min(record.fields.size(), fields_max));
     for (const auto& [key, value] : kept) fields.pair(key, value);
     fields.close();
   }
-  line.text("message", record.message);
+  line.text<"message">(record.message);
   line.close();
-  out += '\n';
+  out.append('\n');
 }
 
 }  // namespace portcullis::metrics

@@ -1,22 +1,14 @@
 #include "metrics/json.h"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
+#include <string>
+
+#include "metrics/plain_octets.h"
 
 namespace portcullis::metrics {
 namespace {
 
 constexpr std::string_view hex = "0123456789abcdef";
-
-// Octets that may be copied as they are.
-constexpr auto plain_octets() {
-  std::array<bool, 256> table{};
-  for (unsigned c = 0x20; c < 0x7f; ++c) table[c] = c != '"' && c != '\\';
-  return table;
-}
-constexpr auto plain = plain_octets();
 
 struct Decoded {
   char32_t code_point = 0xfffd;
@@ -74,39 +66,60 @@ bool is_hidden(char32_t code_point) {
   return false;
 }
 
-void append_unit(std::string& out, unsigned unit) {
-  const char escape[] = {'\\',          'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15],
-                         hex[unit & 15]};
-  out.append(escape, sizeof escape);
+char* write_unit(char* at, unsigned unit) {
+  *at++ = '\\';
+  *at++ = 'u';
+  for (const unsigned shift : {12U, 8U, 4U, 0U}) *at++ = hex[unit >> shift & 15];
+  return at;
 }
 
-void append_escaped(std::string& out, char32_t code_point) {
-  if (code_point < 0x10000) return append_unit(out, static_cast<unsigned>(code_point));
+char* write_code_point(char* at, char32_t code_point) {
+  if (code_point < 0x10000) return write_unit(at, static_cast<unsigned>(code_point));
   const auto rest = static_cast<unsigned>(code_point - 0x10000);
-  append_unit(out, 0xd800 + (rest >> 10));
-  append_unit(out, 0xdc00 + (rest & 0x3ff));
+  return write_unit(write_unit(at, 0xd800 + (rest >> 10)), 0xdc00 + (rest & 0x3ff));
 }
 
-void append_ascii(std::string& out, char c) {
+char* write(char* at, std::string_view text) {
+  for (const char c : text) *at++ = c;
+  return at;
+}
+
+char* write_ascii(char* at, char c) {
   switch (c) {
     case '"':
-      out += "\\\"";
-      break;
+      return write(at, "\\\"");
     case '\\':
-      out += "\\\\";
-      break;
+      return write(at, "\\\\");
     case '\t':
-      out += "\\t";
-      break;
+      return write(at, "\\t");
     case '\n':
-      out += "\\n";
-      break;
+      return write(at, "\\n");
     case '\r':
-      out += "\\r";
-      break;
+      return write(at, "\\r");
     default:
-      append_unit(out, static_cast<unsigned char>(c));
+      return write_unit(at, static_cast<unsigned char>(c));
   }
+}
+
+constexpr std::size_t character_octets_max = 12;  // two units of UTF-16, escaped
+
+// Writes the first character of `value`, which is not plain, and takes it away.
+char* write_character(char* at, std::string_view& value) {
+  if (static_cast<unsigned char>(value[0]) < 0x80) {
+    at = write_ascii(at, value[0]);
+    value.remove_prefix(1);
+    return at;
+  }
+  const Decoded next = decode(value);
+  if (!next.valid) {
+    at = write(at, "\xef\xbf\xbd");
+  } else if (is_hidden(next.code_point)) {
+    at = write_code_point(at, next.code_point);
+  } else {
+    at = write(at, value.substr(0, next.octets));
+  }
+  value.remove_prefix(next.octets);
+  return at;
 }
 
 // At most octets_max octets, without cutting a character in two.
@@ -118,78 +131,80 @@ std::string_view cut(std::string_view value, std::size_t octets_max) {
 
 }  // namespace
 
-void append_json_string(std::string& out, std::string_view value, std::size_t octets_max) {
+void append_json_string(TextBuffer& out, std::string_view value, std::size_t octets_max) {
   const bool is_cut = value.size() > octets_max;
   if (is_cut) value = cut(value, octets_max);
-  out += '"';
-  while (!value.empty()) {
-    std::size_t run = 0;
-    while (run < value.size() && plain[static_cast<unsigned char>(value[run])]) ++run;
-    out.append(value, 0, run);
-    value.remove_prefix(run);
+  out.append('"');
+  for (;;) {
+    char* const at = out.room(value.size() + plain_block_octets);
+    const std::size_t plain = copy_plain(at, value);
+    out.end_at(at + plain);
+    value.remove_prefix(plain);
     if (value.empty()) break;
-    if (static_cast<unsigned char>(value[0]) < 0x80) {
-      append_ascii(out, value[0]);
-      value.remove_prefix(1);
-      continue;
-    }
-    const Decoded next = decode(value);
-    if (!next.valid) {
-      out += "\xef\xbf\xbd";
-    } else if (is_hidden(next.code_point)) {
-      append_escaped(out, next.code_point);
-    } else {
-      out.append(value, 0, next.octets);
-    }
-    value.remove_prefix(next.octets);
+    out.end_at(write_character(out.room(character_octets_max), value));
   }
-  if (is_cut) out += "\xe2\x80\xa6";
-  out += '"';
+  out.append(is_cut ? "\xe2\x80\xa6\"" : "\"");
 }
 
-void JsonObject::key(std::string_view key) {
-  // In one piece: a record has about thirty.
-  std::array<char, 64> piece;
-  if (key.size() + 4 > piece.size()) key = key.substr(0, piece.size() - 4);  // ours are shorter
-  char* at = piece.data();
-  if (!first_) *at++ = ',';
-  first_ = false;
-  *at++ = '"';
-  at = std::ranges::copy(key, at).out;
-  *at++ = '"';
-  *at++ = ':';
-  out_.append(piece.data(), at);
+void JsonObject::write_text(const JsonKey& key, std::string_view value) {
+  // Nearly always there is room, and the value is short and plain. What is not begins anew the long way.
+  const std::size_t octets = JsonKey::piece_octets + value.size() + plain_block_octets;
+  if (value.size() <= value_octets_max && out_.has_room(octets)) [[likely]] {
+    char* const at = key.before_text(out_.end());
+    if (copy_plain(at, value) == value.size()) [[likely]] {
+      at[value.size()] = '"';
+      return out_.end_at(at + value.size() + 1);
+    }
+  }
+  write_any_text(key, value);
 }
 
-void JsonObject::text(std::string_view name, std::string_view value) {
-  if (value.empty()) return;
-  key(name);
+void JsonObject::write_text(const JsonKey& key, std::string_view front, std::string_view back) {
+  const std::size_t octets = front.size() + 1 + back.size();
+  if (octets <= value_octets_max && out_.has_room(JsonKey::piece_octets + octets + plain_block_octets))
+      [[likely]] {
+    char* const at = key.before_text(out_.end());
+    char* const blank = at + front.size();
+    char* const end = at + octets;
+    if (copy_plain(at, front) == front.size() && copy_plain(blank + 1, back) == back.size()) [[likely]] {
+      *blank = ' ';
+      *end = '"';
+      return out_.end_at(end + 1);
+    }
+  }
+  write_any_text(key, std::string(front).append(" ").append(back));
+}
+
+void JsonObject::write_any_text(const JsonKey& key, std::string_view value) {
+  out_.end_at(key.before_value(out_.room(JsonKey::piece_octets)));
   append_json_string(out_, value, value_octets_max);
 }
 
-void JsonObject::number(std::string_view name, std::uint64_t value) {
-  key(name);
-  char digits[20];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  out_.append(digits, end);
-}
-
-void JsonObject::seconds(std::string_view name, double value) {
-  if (!std::isfinite(value) || value < 0 || value > 1e9) return;
+void JsonObject::write_seconds(const JsonKey& key, double value) {
   const auto microseconds = static_cast<std::uint64_t>(std::llround(value * 1e6));
-  number(name, microseconds / 1000000);
-  char fraction[] = ".000000";
-  auto rest = microseconds % 1000000;
-  for (std::size_t i = 6; i > 0; --i, rest /= 10) fraction[i] = static_cast<char>('0' + rest % 10);
-  out_.append(fraction, 7);
+  const auto fraction = static_cast<unsigned>(microseconds % 1000000);
+  char* at = key.before_value(out_.room(JsonKey::piece_octets + decimal_octets_max + sizeof ".000000"));
+  at = write_decimal(at, microseconds / 1000000);
+  *at++ = '.';
+  at = write_two_digits(at, fraction / 10000);
+  at = write_two_digits(at, fraction / 100 % 100);
+  out_.end_at(write_two_digits(at, fraction % 100));
 }
 
-void JsonObject::pair(std::string_view name, std::string_view value) {
-  if (!first_) out_ += ',';
-  first_ = false;
-  append_json_string(out_, name, value_octets_max);
-  out_ += ':';
+void JsonObject::pair(std::string_view key, std::string_view value) {
+  out_.append(',');
+  append_json_string(out_, key, value_octets_max);
+  out_.append(':');
   append_json_string(out_, value, value_octets_max);
+}
+
+void JsonObject::close() {
+  if (out_.size() == begin_) {
+    out_.append('{');
+  } else {
+    out_.put(begin_, '{');
+  }
+  out_.append('}');
 }
 
 }  // namespace portcullis::metrics

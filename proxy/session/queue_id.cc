@@ -1,16 +1,36 @@
 #include "proxy/session/queue_id.h"
 
+#include <array>
+
 namespace portcullis::session {
 
 namespace {
 
 constexpr std::size_t queue_id_octets = 128;
 
+constexpr bool is_bracket(char c) { return c == '<' || c == '>'; }
+
+// Printable, and no bracket.
+constexpr auto id_octets = [] {
+  std::array<bool, 256> table{};
+  for (unsigned char octet = '!'; octet < 0x7f; ++octet) table[octet] = !is_bracket(static_cast<char>(octet));
+  return table;
+}();
+
+std::string_view id_run(std::string_view text) {
+  std::size_t size = 0;
+  while (size < text.size() && id_octets[static_cast<unsigned char>(text[size])]) ++size;
+  return text.substr(0, size);
+}
+
+// Up to a blank, its brackets left out.
 std::string first_word(std::string_view text) {
-  std::string word;
-  for (const char c : text) {
-    if (c <= ' ' || c >= 127 || word.size() == queue_id_octets) break;
-    if (c != '<' && c != '>') word.push_back(c);
+  std::string_view run = id_run(text);
+  std::string word(run.substr(0, queue_id_octets));
+  while (word.size() < queue_id_octets && run.size() < text.size() && is_bracket(text[run.size()])) {
+    text.remove_prefix(run.size() + 1);
+    run = id_run(text);
+    word += run.substr(0, queue_id_octets - word.size());
   }
   return word;
 }

@@ -7,6 +7,7 @@
 // deadline_ms() has passed, and no event but upstream ones after finished().
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -143,7 +144,8 @@ class Session {
   void mail(std::string_view argument, Now now, Effects& fx);
   void rcpt(std::string_view argument, Now now, Effects& fx);
   bool mail_allowed(Now now, Effects& fx);
-  void refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule, Effects& fx);
+  void refuse_recipient(const smtp::Mailbox& recipient, smtp::Reply reply, std::string_view rule,
+                        Effects& fx);
   void send_rcpt(std::size_t index, Effects& fx);
   void send_envelope(Effects& fx);
   void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
@@ -188,7 +190,15 @@ class Session {
 
   // --- session_records.cc
   void end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects& fx);
-  void note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule);
+  void count_message(const Transaction& t, metrics::MessageResult result, Now now);
+  // What the client was told in the end.
+  struct FinalReply {
+    const smtp::Reply* reply;  // none: nothing
+    std::string_view rule;     // that decided, if one did
+  };
+  void write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
+                         metrics::MessageResult result, const FinalReply& told, Now now);
+  void note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply, std::string_view rule);
   void note_hits(const policy::Verdict& verdict);
   // Evaluates the rules of a stage, timed.
   template <typename Evaluate>
@@ -201,7 +211,9 @@ class Session {
     return verdict;
   }
   void write_session(metrics::CloseReason reason, std::string_view detail, Now now);
-  metrics::PeerRecord peer_record() const;
+  using AddressText = std::array<char, policy::ip_text_octets>;
+  // Views into the session, and into `address`, to which the client's is written.
+  metrics::PeerRecord peer_record(AddressText& address) const;
 
   const Environment& env_;
   const ListenerFacts& listener_;

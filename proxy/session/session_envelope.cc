@@ -96,7 +96,7 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
     return refuse(verb, fault.code, fault.enhanced, fault.text, fx);
   }
   auto parameters = smtp::parse_rcpt_parameters(parsed->parameters, offered());
-  const std::string recipient = smtp::to_string(parsed->path.mailbox);
+  const smtp::Mailbox& recipient = parsed->path.mailbox;
   if (!parameters) return refuse_recipient(recipient, signed_refusal(parameters.error()), {}, fx);
   if (t.recipients.size() >= listener_.settings.limits.recipients) {
     return refuse_recipient(recipient, refusal(452, "4.5.3", "Too many recipients for one message"), {}, fx);
@@ -124,7 +124,7 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   }
 }
 
-void Session::refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule,
+void Session::refuse_recipient(const smtp::Mailbox& recipient, smtp::Reply reply, std::string_view rule,
                                Effects& fx) {
   ++errors_;
   ++transaction_->refused;
@@ -326,7 +326,7 @@ void Session::settle_recipient(Owed& owed, smtp::Reply reply) {
     ++transaction_->refused;
     ++errors_;
   }
-  note_recipient(smtp::to_string(transaction_->recipients[owed.recipient].mailbox), reply, {});
+  note_recipient(transaction_->recipients[owed.recipient].mailbox, reply, {});
   owed.settled = true;
   owed.reply = std::move(reply);
 }

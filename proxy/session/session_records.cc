@@ -1,5 +1,4 @@
 // What a session leaves behind: journal records and counters.
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -10,27 +9,22 @@ namespace portcullis::session {
 
 namespace {
 
-constexpr std::size_t recorded_recipients = 100;
+constexpr std::size_t recorded_hits = 100;
 constexpr std::array<std::string_view, 4> result_names = {"accepted", "rejected", "deferred", "aborted"};
 constexpr std::array<std::string_view, 6> close_names = {"quit",   "client_lost", "timeout",
                                                          "policy", "upstream",    "drain"};
 
-std::string reply_text(const smtp::Reply& reply) {
-  return reply.enhanced.empty() ? reply.text : reply.enhanced + ' ' + reply.text;
-}
+metrics::ReplyText text_of(const smtp::Reply& reply) { return {reply.enhanced, reply.text}; }
 
-// A client that gives up because no recipient was left was refused, it did not abort.
-metrics::MessageResult refused_by_recipients(const std::vector<metrics::RecipientRecord>& recipients) {
-  const bool for_good = std::all_of(recipients.begin(), recipients.end(),
-                                    [](const metrics::RecipientRecord& each) { return each.code >= 500; });
-  return for_good ? metrics::MessageResult::rejected : metrics::MessageResult::deferred;
+double seconds_since(std::int64_t start_ms, Now now) {
+  return static_cast<double>(now.mono_ms - start_ms) / 1000;
 }
 
 }  // namespace
 
-metrics::PeerRecord Session::peer_record() const {
+metrics::PeerRecord Session::peer_record(AddressText& address) const {
   metrics::PeerRecord peer;
-  peer.client = policy::to_string(client_);
+  peer.client = policy::format_ip(client_, address);
   peer.client_port = client_port_;
   peer.via = via_;
   peer.listener = listener_.settings.name;
@@ -48,14 +42,19 @@ metrics::PeerRecord Session::peer_record() const {
   return peer;
 }
 
-void Session::note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule) {
+void Session::note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply,
+                             std::string_view rule) {
   using metrics::RecipientResult;
   env_.shard.add<metrics::Metric::recipients>(reply.positive()    ? RecipientResult::accepted
                                               : reply.permanent() ? RecipientResult::rejected
                                                                   : RecipientResult::deferred);
-  auto& records = transaction_->recipient_records;
-  if (records.size() >= recorded_recipients) return;
-  records.push_back({std::string(recipient), reply.code, reply_text(reply), std::string(rule)});
+  Transaction& t = *transaction_;
+  if (t.recipient_records.full()) return;
+  t.recipient_records.add(smtp::to_string(recipient), reply.code, text_of(reply), rule);
+  if (reply.positive()) return;
+  t.refused_recipients.for_good = t.refused_recipients.for_good && reply.permanent();
+  t.refused_recipients.reply = reply;
+  t.refused_recipients.rule = rule;
 }
 
 void Session::note_hits(const policy::Verdict& verdict) {
@@ -67,75 +66,90 @@ void Session::note_hits(const policy::Verdict& verdict) {
     if (hit.spoof != policy::SpoofCheck::none) {
       env_.shard.add<metrics::Metric::spoof_detections>(metrics::spoof_index(hit.spoof), mode);
     }
-    if (transaction_ && transaction_->hits.size() < recorded_recipients) transaction_->hits.push_back(hit);
+    if (transaction_ && transaction_->hits.size() < recorded_hits) transaction_->hits.push_back(hit);
   }
 }
 
 void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* reply, Now now, Effects&) {
   // Taken out first: whatever happens below, the transaction is over.
   const std::unique_ptr<Transaction> t = std::move(transaction_);
+  const std::unique_ptr<smtp::XAttributes> forwarded = std::move(forwarded_);
+  // A client that gives up because no recipient was left was refused, it did not abort.
+  const RefusedRecipients& refused = t->refused_recipients;
   const bool nobody_left = result == metrics::MessageResult::aborted && !t->content && t->accepted == 0 &&
                            !t->recipient_records.empty();
-  if (nobody_left) result = refused_by_recipients(t->recipient_records);
+  if (nobody_left) {
+    result = refused.for_good ? metrics::MessageResult::rejected : metrics::MessageResult::deferred;
+  }
   const bool accepted = result == metrics::MessageResult::accepted;
   env_.chain.settle(t->charges, accepted, wall_seconds(now));
   session_recipients_ += t->accepted;
   if (accepted) ++messages_accepted_;
   lone_recipients_ = t->content && t->recipients.size() == 1 ? lone_recipients_ + 1 : 0;
+  if (t->content) count_message(*t, result, now);
+  const FinalReply told = nobody_left ? FinalReply{&refused.reply, refused.rule} : FinalReply{reply, t->rule};
+  write_transaction(*t, forwarded.get(), result, told, now);
+}
+
+void Session::count_message(const Transaction& t, metrics::MessageResult result, Now now) {
+  const Content& c = *t.content;
+  env_.shard.add<metrics::Metric::messages>(listener_.label, result);
+  if (c.complete) {
+    env_.shard.observe<metrics::Metric::message_size>(static_cast<double>(c.octets));
+    env_.shard.observe<metrics::Metric::message_recipients>(static_cast<double>(t.accepted));
+    env_.shard.observe<metrics::Metric::message_attachments>(static_cast<double>(c.mime_facts.attachments));
+  }
+  if (t.ended_ms != 0) {
+    env_.shard.observe<metrics::Metric::transaction_phase_duration>(metrics::Phase::upstream_reply,
+                                                                    seconds_since(t.ended_ms, now));
+  }
+}
+
+void Session::write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
+                                metrics::MessageResult result, const FinalReply& told, Now now) {
   metrics::TransactionRecord record;
-  if (t->content) {
-    const Content& c = *t->content;
-    env_.shard.add<metrics::Metric::messages>(listener_.label, result);
-    if (c.complete) {
-      env_.shard.observe<metrics::Metric::message_size>(static_cast<double>(c.octets));
-      env_.shard.observe<metrics::Metric::message_recipients>(static_cast<double>(t->accepted));
-      env_.shard.observe<metrics::Metric::message_attachments>(static_cast<double>(c.mime_facts.attachments));
-    }
-    if (t->ended_ms != 0) {
-      record.upstream_reply_seconds = static_cast<double>(now.mono_ms - t->ended_ms) / 1000;
-      env_.shard.observe<metrics::Metric::transaction_phase_duration>(metrics::Phase::upstream_reply,
-                                                                      record.upstream_reply_seconds);
-    }
+  record.time = now.wall;
+  const std::string id = id_ + '.' + std::to_string(t.number);
+  record.id = id;
+  AddressText address;
+  record.peer = peer_record(address);
+  if (forwarded != nullptr) {
+    record.forwarded_client = forwarded->addr;
+    record.forwarded_helo = forwarded->helo;
+    record.forwarded_id = forwarded->ident;
+  }
+  record.result = result_names[static_cast<std::size_t>(result)];
+  const std::string reverse_path = t.reverse_path.null ? "<>" : smtp::to_string(t.reverse_path.mailbox);
+  record.reverse_path = reverse_path;
+  record.recipients = t.recipient_records.json();
+  record.recipients_total = t.accepted + t.refused;
+  record.recipients_accepted = t.accepted;
+  if (t.content) {
+    const Content& c = *t.content;
     record.header_from = c.facts.from_text;
     record.message_id = c.facts.message_id;
     if (env_.config.journal.subject) record.subject = c.facts.subject;
     record.octets = c.octets;
     record.attachments = c.mime_facts.attachments;
     record.parts = c.mime_facts.parts;
+    if (t.ended_ms != 0) record.upstream_reply_seconds = seconds_since(t.ended_ms, now);
   }
-  record.time = now.wall;
-  record.id = id_ + '.' + std::to_string(t->number);
-  record.peer = peer_record();
-  if (forwarded_) {
-    record.forwarded_client = forwarded_->addr;
-    record.forwarded_helo = forwarded_->helo;
-    record.forwarded_id = forwarded_->ident;
-    forwarded_.reset();
+  for (const policy::Hit& hit : t.hits) {
+    record.hits.push_back({env_.chain.rule_names()[hit.rule], policy::name_of(hit.stage),
+                           policy::name_of(hit.action), policy::name_of(hit.mode)});
   }
-  record.result = result_names[static_cast<std::size_t>(result)];
-  record.reverse_path = t->reverse_path.null ? "<>" : smtp::to_string(t->reverse_path.mailbox);
-  record.recipients = std::move(t->recipient_records);
-  record.recipients_total = t->accepted + t->refused;
-  record.recipients_accepted = t->accepted;
-  for (const policy::Hit& hit : t->hits) {
-    record.hits.push_back({env_.chain.rule_names()[hit.rule], std::string(policy::name_of(hit.stage)),
-                           std::string(policy::name_of(hit.action)), std::string(policy::name_of(hit.mode))});
+  record.rule = told.rule;
+  if (told.reply != nullptr) {
+    record.code = told.reply->code;
+    record.reply = text_of(*told.reply);
   }
-  record.rule = t->rule;
-  if (reply != nullptr) {
-    record.code = reply->code;
-    record.reply = reply_text(*reply);
-  } else if (nobody_left) {
-    const metrics::RecipientRecord& last = record.recipients.back();
-    record.code = last.code;
-    record.reply = last.reply;
-    record.rule = last.rule;
-  }
-  record.upstream = t->upstream_name;
-  record.upstream_code = t->upstream_code;
-  record.upstream_reply = t->upstream_reply;
-  if (accepted) record.queue_id = queue_id(t->upstream_reply);
-  record.duration_seconds = static_cast<double>(now.mono_ms - t->started_ms) / 1000;
+  record.upstream = t.upstream_name;
+  record.upstream_code = t.upstream_code;
+  record.upstream_reply = t.upstream_reply;
+  const bool accepted = result == metrics::MessageResult::accepted;
+  const std::string id_there = accepted ? queue_id(t.upstream_reply) : std::string();
+  record.queue_id = id_there;
+  record.duration_seconds = seconds_since(t.started_ms, now);
   env_.journal.write(record);
 }
 
@@ -146,7 +160,8 @@ void Session::write_session(metrics::CloseReason reason, std::string_view detail
   metrics::SessionRecord record;
   record.time = now.wall;
   record.id = id_;
-  record.peer = peer_record();
+  AddressText address;
+  record.peer = peer_record(address);
   record.reason = close_names[static_cast<std::size_t>(reason)];
   record.detail = detail;
   record.transactions = transactions_;
@@ -155,7 +170,7 @@ void Session::write_session(metrics::CloseReason reason, std::string_view detail
   record.octets_out = octets_out_;
   record.commands = commands_;
   record.auth_failures = auth_failures_;
-  record.duration_seconds = static_cast<double>(now.mono_ms - started_ms_) / 1000;
+  record.duration_seconds = seconds_since(started_ms_, now);
   env_.shard.observe<metrics::Metric::session_duration>(listener_.label, record.duration_seconds);
   env_.journal.write(record);
 }

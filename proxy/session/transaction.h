@@ -64,6 +64,13 @@ struct Content {
   std::size_t chunks_outstanding = 0;
 };
 
+// What the recorded recipients that were refused come to, when no other was left.
+struct RefusedRecipients {
+  bool for_good = true;  // all of them
+  smtp::Reply reply;     // to the last one
+  std::string rule;      // ours, that refused it
+};
+
 struct Transaction {
   std::uint32_t number = 0;
   std::int64_t started_ms = 0;
@@ -90,7 +97,8 @@ struct Transaction {
            early_data == EarlyData::spoiled;
   }
   // For the journal.
-  std::vector<metrics::RecipientRecord> recipient_records;
+  metrics::RecipientRecords recipient_records;
+  RefusedRecipients refused_recipients;
   std::vector<policy::Hit> hits;
   std::string rule;
   std::string upstream_name;

@@ -9,6 +9,12 @@ using namespace portcullis::metrics;
 
 // A typical accepted message: one client, two recipients, no rule fired.
 TransactionRecord typical() {
+  static const RecipientRecords recipients = [] {
+    RecipientRecords two;
+    two.add("bob@example.org", 250, {"2.1.5", "Ok"}, "");
+    two.add("carol@example.net", 250, {"2.1.5", "Ok"}, "");
+    return two;
+  }();
   TransactionRecord record;
   record.time = std::chrono::system_clock::now();
   record.id = "01JD8K3V9Q2M.1";
@@ -25,7 +31,7 @@ TransactionRecord typical() {
                  .backend = "ldap"};
   record.result = "accepted";
   record.reverse_path = "alice@example.com";
-  record.recipients = {{"bob@example.org", 250, "2.1.5 Ok", ""}, {"carol@example.net", 250, "2.1.5 Ok", ""}};
+  record.recipients = recipients.json();
   record.recipients_total = record.recipients_accepted = 2;
   record.header_from = "alice@example.com";
   record.message_id = "<5f2c1d7e-6a0b-4c8e-9d51-0b6f3e2a7c44@example.com>";
@@ -33,10 +39,10 @@ TransactionRecord typical() {
   record.attachments = 1;
   record.parts = 3;
   record.code = 250;
-  record.reply = "2.0.0 Ok: queued as 4XyZ1q2W3eR";
+  record.reply = {"2.0.0", "Ok: queued as 4XyZ1q2W3eR"};
   record.upstream = "legacy/10.0.0.5:25";
   record.upstream_code = 250;
-  record.upstream_reply = record.reply;
+  record.upstream_reply = record.reply.text;
   record.queue_id = "4XyZ1q2W3eR";
   record.duration_seconds = 0.184213;
   record.upstream_reply_seconds = 0.031;
@@ -45,11 +51,11 @@ TransactionRecord typical() {
 
 void render_transaction(benchmark::State& state) {
   const TransactionRecord record = typical();
-  std::string out;
+  TextBuffer out;
   for (auto _ : state) {
     out.clear();
     append_json(out, record);
-    benchmark::DoNotOptimize(out.data());
+    benchmark::DoNotOptimize(out.view().data());
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(out.size()));
 }

@@ -16,9 +16,9 @@ class Fields {
  public:
   explicit Fields(std::string_view bytes) : bytes_(bytes) {}
   bool more() const { return !bytes_.empty(); }
-  std::string next() {
+  std::string_view next() {
     const std::size_t end = bytes_.find('\xfe');
-    const std::string field(bytes_.substr(0, end));
+    const std::string_view field = bytes_.substr(0, end);
     bytes_.remove_prefix(end == std::string_view::npos ? bytes_.size() : end + 1);
     return field;
   }
@@ -29,7 +29,7 @@ class Fields {
 
 PeerRecord peer(Fields& fields) {
   PeerRecord peer;
-  for (std::string* field :
+  for (std::string_view* field :
        {&peer.helo, &peer.login, &peer.tls_client_subject, &peer.client, &peer.via, &peer.listener,
         &peer.tls_version, &peer.tls_cipher, &peer.mechanism, &peer.backend})
     *field = fields.next();
@@ -38,17 +38,20 @@ PeerRecord peer(Fields& fields) {
 
 std::string transaction(Fields& fields) {
   TransactionRecord record;
-  for (std::string* field : {&record.reverse_path, &record.header_from, &record.message_id, &record.subject,
-                             &record.reply, &record.upstream_reply, &record.queue_id})
+  for (std::string_view* field :
+       {&record.reverse_path, &record.header_from, &record.message_id, &record.subject, &record.reply.text,
+        &record.upstream_reply, &record.queue_id})
     *field = fields.next();
   record.peer = peer(fields);
+  RecipientRecords recipients;
   for (int i = 0; i < 10 && fields.more(); ++i) {
-    record.recipients.push_back({fields.next(), 250, fields.next(), fields.next()});
+    recipients.add(fields.next(), 250, {fields.next(), fields.next()}, fields.next());
     record.hits.push_back({fields.next(), fields.next(), fields.next(), fields.next()});
   }
-  std::string out;
+  record.recipients = recipients.json();
+  TextBuffer out;
   append_json(out, record);
-  return out;
+  return std::string(out.view());
 }
 
 std::string session(Fields& fields) {
@@ -57,9 +60,9 @@ std::string session(Fields& fields) {
   record.reason = fields.next();
   record.detail = fields.next();
   record.peer = peer(fields);
-  std::string out;
+  TextBuffer out;
   append_json(out, record);
-  return out;
+  return std::string(out.view());
 }
 
 std::string event(Fields& fields) {
@@ -68,9 +71,9 @@ std::string event(Fields& fields) {
   record.session = fields.next();
   record.message = fields.next();
   for (int i = 0; i < 10 && fields.more(); ++i) record.fields.emplace_back(fields.next(), fields.next());
-  std::string out;
+  TextBuffer out;
   append_json(out, record);
-  return out;
+  return std::string(out.view());
 }
 
 void check(const std::string& line) {
