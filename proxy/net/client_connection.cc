@@ -52,7 +52,7 @@ ClientConnection::~ClientConnection() {
   if (token_) *token_ = nullptr;
 }
 
-session::Now ClientConnection::now() const { return {worker_.mono_ms(), std::chrono::system_clock::now()}; }
+session::Now ClientConnection::now() { return worker_.now(); }
 
 UpstreamPool& ClientConnection::pool() { return *generation_->pools[listener_.upstream_index]; }
 

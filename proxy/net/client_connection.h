@@ -76,7 +76,7 @@ class ClientConnection final : public SecureStream::Handler {
   void update_reading();
   void finish();
   void close_now();
-  session::Now now() const;
+  session::Now now();
   UpstreamPool& pool();
 
   Worker& worker_;

@@ -357,6 +357,11 @@ void Worker::call_after(std::uint32_t delay_ms, std::function<void()> task) {
 
 // --- time -----------------------------------------------------------------------------------------
 
+session::Now Worker::now() {
+  if (now_.mono_ms != mono_ms()) now_ = {mono_ms(), std::chrono::system_clock::now()};
+  return now_;
+}
+
 void Worker::sweep() {
   const std::int64_t now = mono_ms();
   if (sweep_due_ms_ != 0) {

@@ -61,6 +61,8 @@ class Worker final : public PoolHost {
   session::Effects& effects() { return effects_; }
   metrics::Shard& shard() { return shard_; }
   std::int64_t mono_ms() const override { return static_cast<std::int64_t>(uv_now(&loop_)); }
+  // Both clocks as of when the loop last polled: a message is a dozen events, and each would ask.
+  session::Now now();
   void bury(ClientConnection& connection);
   // Where its client is known: limits by network, then the session.
   void admit(ClientConnection& connection);
@@ -118,6 +120,7 @@ class Worker final : public PoolHost {
   std::map<std::string, std::size_t> per_listener_;  // by name: a reload renumbers them
   std::atomic<std::size_t> session_count_{0};
   Buffered told_;  // what the metrics say
+  session::Now now_;
   std::int64_t sweep_due_ms_ = 0;
   std::uint64_t sequence_ = 0;
   bool draining_ = false;
