@@ -40,6 +40,40 @@ inline OctetMasks octet_masks_portable(const char* block) {
   return masks;
 }
 
+// A block, read when it is made: the octets may be gone when it is asked.
+class PortableOctetBlock {
+ public:
+  explicit PortableOctetBlock(const char* block) : masks_(octet_masks_portable(block)) {
+    std::memcpy(block_, block, sizeof block_);
+  }
+  std::uint64_t equal_to(char octet) const {
+    switch (octet) {
+      case '\r':
+        return masks_.cr;
+      case '\n':
+        return masks_.lf;
+      case '.':
+        return masks_.dot;
+      case '\0':
+        return masks_.nul;
+      default:
+        break;
+    }
+    std::uint64_t mask = 0;
+    for (std::size_t i = 0; i < scan_block_octets; ++i) {
+      mask |= std::uint64_t{block_[i] == octet} << i;
+    }
+    return mask;
+  }
+  std::uint64_t high() const { return masks_.high; }
+  bool any_nul() const { return masks_.nul != 0; }
+  bool any_high() const { return masks_.high != 0; }
+
+ private:
+  char block_[scan_block_octets];
+  OctetMasks masks_;
+};
+
 #ifdef __SSE2__
 class OctetBlock {
  public:
@@ -71,36 +105,7 @@ class OctetBlock {
   __m128i lane_[4];
 };
 #else
-class OctetBlock {
- public:
-  explicit OctetBlock(const char* block) : block_(block), masks_(octet_masks_portable(block)) {}
-  std::uint64_t equal_to(char octet) const {
-    switch (octet) {
-      case '\r':
-        return masks_.cr;
-      case '\n':
-        return masks_.lf;
-      case '.':
-        return masks_.dot;
-      case '\0':
-        return masks_.nul;
-      default:
-        break;
-    }
-    std::uint64_t mask = 0;
-    for (std::size_t i = 0; i < scan_block_octets; ++i) {
-      mask |= std::uint64_t{block_[i] == octet} << i;
-    }
-    return mask;
-  }
-  std::uint64_t high() const { return masks_.high; }
-  bool any_nul() const { return masks_.nul != 0; }
-  bool any_high() const { return masks_.high != 0; }
-
- private:
-  const char* block_;
-  OctetMasks masks_;
-};
+using OctetBlock = PortableOctetBlock;
 #endif
 
 // What has to be known about the octet before the next one.
