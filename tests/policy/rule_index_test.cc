@@ -45,7 +45,7 @@ TEST(RuleIndex, FindsWhatAppliesInOrder) {
   index.add(15, {.listeners = {}, .networks = {}, .logins = {"*@*.example.com"}, .groups = {}});
   index.add(16, {.listeners = {"mx"}, .networks = {}, .logins = {"alice@a.example.com"}, .groups = {}});
   index.add(17, {});
-  Account alice{"alice@a.example.com", {}, {"staff", "board"}, "file"};
+  const Account alice{"alice@a.example.com", {}, {"staff", "board"}, "file"};
   const struct {
     std::string_view listener, address;
     const Account* account;
