@@ -2,10 +2,12 @@
 #include <idn2.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "policy/identity.h"
 #include "policy/ip.h"
+#include "smtp/ascii.h"
 #include "smtp/limits.h"
 
 namespace portcullis::policy {
@@ -14,34 +16,37 @@ namespace {
 using smtp::limits::domain_octets;
 constexpr std::size_t label_octets = 63;  // RFC 1035 2.3.4
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool is_label_octet(char c) {
+// Octets of a label in lower case; 0 for those that are none.
+constexpr auto label_octet = [] {
+  std::array<char, 256> table{};
   // '_' is no host name character but occurs in real sender domains.
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
+  for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")) {
+    table[static_cast<unsigned char>(c)] = smtp::to_lower(c);
+  }
+  return table;
+}();
 
 // Lower-cases an ASCII domain into `out`; 0 when a label is empty, too long or has a foreign octet.
 std::size_t write_ascii(std::string_view domain, std::span<char> out) {
   if (domain.empty() || domain.size() > domain_octets || domain.size() > out.size()) return 0;
-  std::size_t label = 0;
-  for (std::size_t i = 0; i < domain.size(); ++i) {
-    const char c = lower(domain[i]);
-    if (c == '.') {
-      if (label == 0) return 0;
-      label = 0;
-    } else if (!is_label_octet(c) || ++label > label_octets) {
-      return 0;
+  for (std::size_t at = 0;; ++at) {
+    const std::size_t label = at;
+    for (; at < domain.size(); ++at) {
+      const char octet = label_octet[static_cast<unsigned char>(domain[at])];
+      if (octet == 0) break;
+      out[at] = octet;
     }
-    out[i] = c;
+    if (at == label || at - label > label_octets) return 0;
+    if (at == domain.size()) return at;
+    if (domain[at] != '.') return 0;
+    out[at] = '.';
   }
-  return label == 0 ? 0 : domain.size();
 }
 
 bool needs_idna(std::string_view domain) {
   for (std::size_t i = 0; i < domain.size(); ++i) {
     if (static_cast<unsigned char>(domain[i]) >= 0x80) return true;
-    if (lower(domain[i]) == 'x' && domain.size() - i >= 4 && lower(domain[i + 1]) == 'n' &&
+    if (smtp::to_lower(domain[i]) == 'x' && domain.size() - i >= 4 && smtp::to_lower(domain[i + 1]) == 'n' &&
         domain[i + 2] == '-' && domain[i + 3] == '-' && (i == 0 || domain[i - 1] == '.')) {
       return true;
     }
@@ -69,14 +74,15 @@ std::size_t write_literal(std::string_view literal, std::span<char> out) {
   if (literal.size() < 3 || literal.back() != ']') return 0;
   std::string_view content = literal.substr(1, literal.size() - 2);
   constexpr std::string_view tag = "ipv6:";
-  const bool tagged = content.size() > tag.size() && std::equal(tag.begin(), tag.end(), content.begin(),
-                                                                [](char a, char b) { return a == lower(b); });
+  const bool tagged =
+      content.size() > tag.size() && std::equal(tag.begin(), tag.end(), content.begin(),
+                                                [](char a, char b) { return a == smtp::to_lower(b); });
   if (tagged) content.remove_prefix(tag.size());
   const auto address = parse_ip(content);
   if (!address || tagged != (content.find(':') != content.npos)) return 0;
   const std::string text = '[' + to_literal(*address) + ']';
   if (text.size() > out.size()) return 0;
-  std::ranges::transform(text, out.begin(), lower);
+  std::ranges::transform(text, out.begin(), smtp::to_lower);
   return text.size();
 }
 
@@ -85,7 +91,10 @@ std::size_t write_literal(std::string_view literal, std::span<char> out) {
 std::size_t write_canonical_domain(std::string_view domain, std::span<char> out) {
   if (domain.starts_with('[')) return write_literal(domain, out);
   if (domain.ends_with('.')) domain.remove_suffix(1);
-  return needs_idna(domain) ? write_idna(domain, out) : write_ascii(domain, out);
+  // Most are plain ASCII, without a label that begins with "xn--".
+  const std::size_t size = write_ascii(domain, out);
+  const bool plain = size != 0 && domain.find("--") == domain.npos;
+  return !plain && needs_idna(domain) ? write_idna(domain, out) : size;
 }
 
 std::optional<std::string> canonical_domain(std::string_view domain) {

@@ -53,13 +53,16 @@ std::optional<IpAddress> parse_ip(std::string_view text) {
 
 std::string_view format_ip(const IpAddress& address, std::span<char, ip_text_octets> out) {
   if (!address.v6) {
-    // Several times a message: inet_ntop goes through printf.
-    char* end = out.data();
+    // Several times a message, hence by hand: inet_ntop goes through printf.
+    std::size_t size = 0;
     for (std::size_t i = 0; i < 4; ++i) {
-      if (i > 0) *end++ = '.';
-      end = std::to_chars(end, out.data() + out.size(), unsigned{address.octets[i]}).ptr;
+      const unsigned octet = address.octets[i];
+      if (i > 0) out[size++] = '.';
+      if (octet >= 100) out[size++] = static_cast<char>('0' + octet / 100);
+      if (octet >= 10) out[size++] = static_cast<char>('0' + octet / 10 % 10);
+      out[size++] = static_cast<char>('0' + octet % 10);
     }
-    return {out.data(), static_cast<std::size_t>(end - out.data())};
+    return {out.data(), size};
   }
   if (inet_ntop(AF_INET6, address.octets.data(), out.data(), static_cast<socklen_t>(out.size())) == nullptr) {
     return {};

@@ -32,7 +32,7 @@ struct Limit {
     }
   }
 
-  Counter& find_or_insert(std::string_view key, std::uint64_t hash, WallTime now) {
+  Table::Index find_or_insert(std::string_view key, std::uint64_t hash, WallTime now) {
     auto index = table.find(key, hash);
     if (index == Table::none) {
       forget_expired(2, now);  // old ones never pile up, at a constant price
@@ -43,12 +43,10 @@ struct Limit {
       index = table.insert(key, hash);
     }
     table.touch(index);
-    return table.value(index);
+    return index;
   }
 
-  void note_change(std::string_view key, std::uint64_t hash) {
-    const auto index = table.find(key, hash);
-    if (index == Table::none) return;
+  void note_change(Table::Index index) {
     table.value(index).changed = true;
     if (listed.size() <= index) listed.resize(index + 1);
     if (listed[index]) return;
@@ -118,12 +116,13 @@ std::expected<CounterStore::Outcome, StoreError> MemoryCounters::charge(const Ch
   Shard& shard = shard_of(hash);
   const std::lock_guard lock(shard.mutex);
   Limit& limit = shard.limit(charge.limit, charge.period_seconds);
-  RateWindow& window = limit.find_or_insert(charge.key, hash, now).window;
+  const auto index = limit.find_or_insert(charge.key, hash, now);
+  RateWindow& window = limit.table.value(index).window;
   Outcome outcome = limit.judge(window, charge, now);
   if (outcome.within || always) {
     window.add(charge.amount, charge.period_seconds, now);
-    outcome.used = window.used(charge.period_seconds, now);
-    limit.note_change(charge.key, hash);
+    outcome.used = outcome.within ? outcome.used + charge.amount : window.used(charge.period_seconds, now);
+    limit.note_change(index);
   }
   return outcome;
 }
@@ -137,7 +136,7 @@ void MemoryCounters::refund(const Charge& charge, WallTime now) {
   const auto index = limit->table.find(charge.key, hash);
   if (index == Table::none) return;  // evicted meanwhile
   limit->table.value(index).window.take_back(charge.amount, charge.period_seconds, now);
-  limit->note_change(charge.key, hash);
+  limit->note_change(index);
 }
 
 std::expected<CounterStore::Outcome, StoreError> MemoryCounters::peek(const Charge& charge,
@@ -182,7 +181,8 @@ void MemoryCounters::restore(const Record& record, WallTime now) {
   const std::uint64_t hash = keyed_hash(record.key);
   Shard& shard = shard_of(hash);
   const std::lock_guard lock(shard.mutex);
-  shard.limit(record.limit, record.period_seconds).find_or_insert(record.key, hash, now) = restored;
+  Limit& limit = shard.limit(record.limit, record.period_seconds);
+  limit.table.value(limit.find_or_insert(record.key, hash, now)) = restored;
 }
 
 std::vector<MemoryCounters::Record> MemoryCounters::take_changed() {
@@ -210,7 +210,10 @@ void MemoryCounters::mark_changed(const Record& record) {
   const std::uint64_t hash = keyed_hash(record.key);
   const Shard& shard = shard_of(hash);
   const std::lock_guard lock(shard.mutex);
-  if (Limit* limit = shard.find(record.limit, record.period_seconds)) limit->note_change(record.key, hash);
+  Limit* limit = shard.find(record.limit, record.period_seconds);
+  if (limit == nullptr) return;
+  const auto index = limit->table.find(record.key, hash);
+  if (index != Table::none) limit->note_change(index);
 }
 
 }  // namespace portcullis::policy

@@ -32,7 +32,8 @@ void OutsideCheck::rcpt(const IpAddress& client, const smtp::Path& recipient, Ju
   std::array<char, smtp::limits::domain_octets> buffer;
   const std::size_t size = write_canonical_domain(mailbox.domain, buffer);
   const bool local = size != 0 && local_domains_.contains({buffer.data(), size});
-  const bool routed = mailbox.local.find_first_of("@%!") != std::string::npos;
+  const bool routed =
+      std::ranges::any_of(mailbox.local, [](char c) { return c == '@' || c == '%' || c == '!'; });
   if ((local && !routed) || allowed(client, &Network::may_relay)) return;
   judge.fire(relay_, {550, "5.7.1",
                       local ? "Routed recipient addresses are not accepted: use the final address"

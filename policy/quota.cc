@@ -110,11 +110,9 @@ template <typename Counts>
 void QuotaCheck::charge_all(const ClientFacts& client, const TransactionFacts& transaction,
                             std::uint64_t amount, WallTime now, ChargeList& charges, Judge& judge,
                             Counts&& counts) const {
-  RuleIndex::Applying applying;
-  index_.find(client, applying);
-  RuleIndex::Applying charged;
+  RuleList memory, charged;
   Key keys;
-  for (const std::uint16_t i : applying.rules) {
+  for (const std::uint16_t i : index_.find(client, memory)) {
     if (!counts(i) || is_exempt(rules_[i], client.account)) continue;
     const std::string_view key = keys.of(rules_[i].key, client, transaction);
     if (key.empty()) continue;
@@ -127,7 +125,7 @@ void QuotaCheck::charge_all(const ClientFacts& client, const TransactionFacts& t
     } else if (!outcome->within) {
       fire_over(i, amount, outcome->retry_after_seconds, judge);
     } else {
-      charged.rules.push_back(i);
+      charged.add(i);
       if (ChargeList::Item* item = find(charges, i)) {
         item->amount += amount;
       } else {
@@ -135,7 +133,7 @@ void QuotaCheck::charge_all(const ClientFacts& client, const TransactionFacts& t
       }
     }
     if (judge.decided()) {
-      undo(charged, amount, now, charges);
+      undo(charged.view(), amount, now, charges);
       return;
     }
   }
@@ -145,10 +143,9 @@ void QuotaCheck::judge_declared_size(const ClientFacts& client, const Transactio
                                      WallTime now, Judge& judge) const {
   if (transaction.mail_parameters == nullptr || !transaction.mail_parameters->size_octets) return;
   const std::uint64_t declared = *transaction.mail_parameters->size_octets;
-  RuleIndex::Applying applying;
-  index_.find(client, applying);
+  RuleList memory;
   Key keys;
-  for (const std::uint16_t i : applying.rules) {
+  for (const std::uint16_t i : index_.find(client, memory)) {
     const RateRule& rule = rules_[i];
     // In shadow mode the real size is judged, once.
     if (rule.unit != RateUnit::bytes || rule.mode != Mode::enforce || is_exempt(rule, client.account))
@@ -179,9 +176,9 @@ void QuotaCheck::fire_over(std::uint16_t i, std::uint64_t amount, std::uint32_t 
   judge.fire(ref(i), {code, "4.7.1", text});
 }
 
-void QuotaCheck::undo(const RuleIndex::Applying& charged, std::uint64_t amount, WallTime now,
+void QuotaCheck::undo(std::span<const std::uint16_t> charged, std::uint64_t amount, WallTime now,
                       ChargeList& charges) const {
-  for (const std::uint16_t i : charged.rules) {
+  for (const std::uint16_t i : charged) {
     ChargeList::Item* item = find(charges, i);
     counters_.refund(charge_of(i, item->key, amount), now);
     item->amount -= amount;

@@ -45,7 +45,7 @@ class QuotaCheck {
                            Judge& judge) const;
   void fire_over(std::uint16_t i, std::uint64_t amount, std::uint32_t retry_after_seconds,
                  Judge& judge) const;
-  void undo(const RuleIndex::Applying& charged, std::uint64_t amount, WallTime now,
+  void undo(std::span<const std::uint16_t> charged, std::uint64_t amount, WallTime now,
             ChargeList& charges) const;
   CounterStore::Charge charge_of(std::uint16_t i, std::string_view key, std::uint64_t amount) const;
   RuleRef ref(std::uint16_t i) const;

@@ -29,24 +29,31 @@ std::int64_t RateWindow::slot_seconds(std::uint32_t period_seconds) {
   return std::max<std::int64_t>((std::int64_t{period_seconds} + twelfth - 1) / twelfth, 1);
 }
 
+std::size_t RateWindow::passed(std::int64_t slot) const {
+  constexpr auto all = static_cast<std::int64_t>(slots);
+  if (slot >= saved_.newest_slot + all || slot <= saved_.newest_slot - all) return slots;
+  return static_cast<std::size_t>(std::max<std::int64_t>(slot - saved_.newest_slot, 0));
+}
+
 RateWindow::Saved RateWindow::at(std::uint32_t period_seconds, WallTime now) const {
   const std::int64_t slot = slot_of(period_seconds, now);
-  constexpr auto all = static_cast<std::int64_t>(slots);
-  if (slot >= saved_.newest_slot + all || slot <= saved_.newest_slot - all) return {slot, {}};
-  if (slot <= saved_.newest_slot) return saved_;
+  const std::size_t by = passed(slot);
+  if (by == 0) return saved_;
   Saved moved{slot, {}};
-  const auto by = static_cast<std::size_t>(slot - saved_.newest_slot);
   std::copy(saved_.amounts.begin(), saved_.amounts.end() - static_cast<std::ptrdiff_t>(by),
             moved.amounts.begin() + static_cast<std::ptrdiff_t>(by));
   return moved;
 }
 
 std::uint64_t RateWindow::used(std::uint32_t period_seconds, WallTime now) const {
-  return sum(at(period_seconds, now));
+  const std::size_t by = passed(slot_of(period_seconds, now));
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i + by < slots; ++i) total = saturating_add(total, saved_.amounts[i]);
+  return total;
 }
 
 void RateWindow::add(std::uint64_t amount, std::uint32_t period_seconds, WallTime now) {
-  saved_ = at(period_seconds, now);
+  if (passed(slot_of(period_seconds, now)) != 0) saved_ = at(period_seconds, now);
   saved_.amounts[0] = saturating_add(saved_.amounts[0], amount);
 }
 

@@ -54,6 +54,8 @@ class RateWindow {
   // The window as it is at `now`. A clock that went back a little goes on in the newest slot; one
   // that went back by more than the whole window was wrong before, and what it counted is dropped.
   Saved at(std::uint32_t period_seconds, WallTime now) const;
+  // How many slots passed since the newest one began; all of them when nothing is left of what it counted.
+  std::size_t passed(std::int64_t slot) const;
   Saved saved_;
 };
 

@@ -18,15 +18,10 @@ std::string_view login_domain(std::string_view login) {
   return at == login.npos ? std::string_view{} : login.substr(at + 1);
 }
 
-void append(const std::vector<std::uint16_t>& filed, std::pmr::vector<std::uint16_t>& out) {
-  out.insert(out.end(), filed.begin(), filed.end());
-}
-
-void append(const TextMap<std::vector<std::uint16_t>>& map, std::string_view key,
-            std::pmr::vector<std::uint16_t>& out) {
+void append(const TextMap<std::vector<std::uint16_t>>& map, std::string_view key, RuleList& out) {
   if (map.empty()) return;
   const auto found = map.find(key);
-  if (found != map.end()) append(found->second, out);
+  if (found != map.end()) out.add(found->second);
 }
 
 }  // namespace
@@ -45,7 +40,10 @@ void RuleIndex::add(std::uint16_t rule, Conditions conditions) {
 void RuleIndex::file(std::uint16_t position) {
   const Rule& rule = rules_[position];
   const Conditions& when = rule.conditions;
-  if (!when.logins.empty() && std::ranges::all_of(when.logins, is_exact_login)) {
+  if (when.listeners.empty() && when.networks.empty() && when.logins.empty() && when.groups.empty()) {
+    always_.push_back(position);
+    always_rules_.push_back(rule.number);
+  } else if (!when.logins.empty() && std::ranges::all_of(when.logins, is_exact_login)) {
     for (const auto& login : when.logins) by_login_[login].push_back(position);
   } else if (!when.groups.empty()) {
     for (const auto& group : when.groups) by_group_[group].push_back(position);
@@ -63,13 +61,13 @@ void RuleIndex::file(std::uint16_t position) {
   }
 }
 
-void RuleIndex::collect(const ClientFacts& client, std::pmr::vector<std::uint16_t>& out) const {
-  append(any_, out);
+void RuleIndex::collect(const ClientFacts& client, RuleList& out) const {
+  out.add(any_);
   append(by_listener_, client.listener, out);
   if (!by_network_.empty()) {
     ranges_.visit(client.address, [&](std::uint16_t network) {
       const auto found = by_network_.find(network);
-      if (found != by_network_.end()) append(found->second, out);
+      if (found != by_network_.end()) out.add(found->second);
     });
   }
   if (client.account == nullptr) return;
@@ -104,15 +102,20 @@ bool RuleIndex::applies(const Rule& rule, const ClientFacts& client) const {
   return inside;
 }
 
-void RuleIndex::find(const ClientFacts& client, Applying& out) const {
-  out.rules.clear();
-  if (rules_.empty()) return;
-  collect(client, out.rules);
-  std::ranges::sort(out.rules);
-  const auto repeated = std::ranges::unique(out.rules);
-  out.rules.erase(repeated.begin(), repeated.end());
-  std::erase_if(out.rules, [&](std::uint16_t position) { return !applies(rules_[position], client); });
-  for (std::uint16_t& position : out.rules) position = rules_[position].number;
+std::span<const std::uint16_t> RuleIndex::find(const ClientFacts& client, RuleList& memory) const {
+  if (always_.size() == rules_.size()) return always_rules_;
+  memory.clear();
+  memory.add(always_);
+  collect(client, memory);
+  const std::span<std::uint16_t> found = memory.view();
+  if (found.size() == always_.size()) return always_rules_;
+  std::ranges::sort(found);
+  const auto repeated = std::ranges::unique(found);
+  const auto end = std::remove_if(found.begin(), repeated.begin(),
+                                  [&](std::uint16_t position) { return !applies(rules_[position], client); });
+  const auto applying = found.first(static_cast<std::size_t>(end - found.begin()));
+  for (std::uint16_t& position : applying) position = rules_[position].number;
+  return applying;
 }
 
 }  // namespace portcullis::policy

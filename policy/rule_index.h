@@ -3,10 +3,11 @@
 // under the client's own is looked at.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory_resource>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,32 @@ struct Conditions {
   std::vector<std::string> groups;
 };
 
+// Numbers of rules. Short lists, as they nearly all are, need no heap.
+class RuleList {
+ public:
+  void add(std::span<const std::uint16_t> rules) {
+    if (many_.empty() && size_ + rules.size() <= few_.size()) {
+      std::ranges::copy(rules, few_.begin() + static_cast<std::ptrdiff_t>(size_));
+    } else {
+      if (many_.empty()) many_.assign(few_.begin(), few_.begin() + static_cast<std::ptrdiff_t>(size_));
+      many_.insert(many_.end(), rules.begin(), rules.end());
+    }
+    size_ += rules.size();
+  }
+  void add(std::uint16_t rule) { add({&rule, 1}); }
+  void clear() {
+    many_.clear();
+    size_ = 0;
+  }
+  std::span<std::uint16_t> view() { return {many_.empty() ? few_.data() : many_.data(), size_}; }
+  std::span<const std::uint16_t> view() const { return {many_.empty() ? few_.data() : many_.data(), size_}; }
+
+ private:
+  std::array<std::uint16_t, 64> few_;
+  std::vector<std::uint16_t> many_;  // all of them, once there are more
+  std::size_t size_ = 0;
+};
+
 class RuleIndex {
  public:
   // `networks` (named ranges) and `ranges` outlive the index.
@@ -34,21 +61,8 @@ class RuleIndex {
   void add(std::uint16_t rule, Conditions conditions);
   bool empty() const { return rules_.empty(); }
 
-  // The rules that apply, in order; short lists need no heap.
-  class Applying {
-   public:
-    Applying() : rules(&memory_) { rules.reserve(64); }
-    Applying(const Applying&) = delete;
-    Applying& operator=(const Applying&) = delete;
-
-   private:
-    std::array<std::byte, 512> bytes_;
-    std::pmr::monotonic_buffer_resource memory_{bytes_.data(), bytes_.size()};
-
-   public:
-    std::pmr::vector<std::uint16_t> rules;
-  };
-  void find(const ClientFacts& client, Applying& out) const;
+  // The rules that apply, in order: of the index, or put into `memory`, when they depend on the client.
+  std::span<const std::uint16_t> find(const ClientFacts& client, RuleList& memory) const;
 
  private:
   struct Rule {
@@ -60,14 +74,16 @@ class RuleIndex {
 
   bool applies(const Rule& rule, const ClientFacts& client) const;
   void file(std::uint16_t position);
-  void collect(const ClientFacts& client, std::pmr::vector<std::uint16_t>& out) const;
+  void collect(const ClientFacts& client, RuleList& out) const;
 
   const std::vector<Network>& networks_;
   const NetworkIndex& ranges_;
   std::vector<Rule> rules_;
   TextMap<Filed> by_login_, by_group_, by_login_domain_, by_listener_;
   std::unordered_map<std::uint16_t, Filed> by_network_;
-  Filed any_;
+  Filed any_;                                // conditions no map is for
+  Filed always_;                             // none at all, and
+  std::vector<std::uint16_t> always_rules_;  // the numbers of those
 };
 
 }  // namespace portcullis::policy

@@ -63,9 +63,8 @@ DomainCheck::DomainCheck(const Settings& settings, const NetworkIndex& ranges, s
 
 void DomainCheck::mail(const ClientFacts& client, const smtp::Path& reverse_path, Judge& judge) const {
   if (index_.empty() || reverse_path.null) return;
-  RuleIndex::Applying applying;
-  index_.find(client, applying);
-  for (const std::uint16_t i : applying.rules) {
+  RuleList memory;
+  for (const std::uint16_t i : index_.find(client, memory)) {
     if (in_domains(domains_[i], reverse_path.mailbox)) continue;
     const RuleRef ref{static_cast<std::uint16_t>(first_number_ + i), rules_[i].mode};
     if (judge.fire(ref, {553, "5.7.1", "Sender domain not allowed here: use an address of your own domain",
@@ -77,9 +76,8 @@ void DomainCheck::mail(const ClientFacts& client, const smtp::Path& reverse_path
 
 void DomainCheck::header(const ClientFacts& client, const smtp::HeaderFacts& header, Judge& judge) const {
   if (index_.empty()) return;
-  RuleIndex::Applying applying;
-  index_.find(client, applying);
-  for (const std::uint16_t i : applying.rules) {
+  RuleList memory;
+  for (const std::uint16_t i : index_.find(client, memory)) {
     if (!rules_[i].check_header) continue;
     const DomainSet& allowed = domains_[i];
     if (all_in_domains(allowed, header.from) && all_in_domains(allowed, header.sender) &&

@@ -44,9 +44,8 @@ UsageCheck::UsageCheck(const Settings& settings, const NetworkIndex& ranges, std
 template <typename Ask>
 void UsageCheck::each(const RuleIndex& index, const ClientFacts& client, Ask&& ask) const {
   if (index.empty()) return;
-  RuleIndex::Applying applying;
-  index.find(client, applying);
-  for (const std::uint16_t i : applying.rules) {
+  RuleList memory;
+  for (const std::uint16_t i : index.find(client, memory)) {
     if (ask(rules_[i], RuleRef{static_cast<std::uint16_t>(first_number_ + i), rules_[i].mode})) return;
   }
 }

@@ -1,6 +1,7 @@
 #include "smtp/address_list.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "smtp/ascii.h"
@@ -24,6 +25,19 @@ bool is_confusable(char32_t point) {
   return std::ranges::any_of(ranges, [&](Range r) { return point >= r.first && point <= r.last; });
 }
 
+// What words of names and addresses are made of: atext and dots; and domains, hyphens and underscores
+// anywhere: is_valid_domain() has the rest.
+constexpr auto word_octet = [] {
+  std::array<bool, 256> table = atext_table;
+  table['.'] = true;
+  return table;
+}();
+constexpr auto domain_octet = [] {
+  std::array<bool, 256> table = alnum_table;
+  for (const char c : std::string_view("-_.")) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}();
+
 class AuthorListParser {
  public:
   AuthorListParser(std::string_view text, bool smtputf8) : rest_(text), smtputf8_(smtputf8) {}
@@ -33,9 +47,7 @@ class AuthorListParser {
     do {
       if (mailboxes.size() == limits::header_mailboxes) return std::unexpected("too many mailboxes");
       skip_blanks();
-      HeaderMailbox mailbox;
-      if (!parse_mailbox(mailbox)) return std::unexpected(fault_);
-      mailboxes.push_back(std::move(mailbox));
+      if (!parse_mailbox(mailboxes.emplace_back())) return std::unexpected(fault_);
     } while (take(','));
     if (!rest_.empty()) return std::unexpected("text after the address");
     return mailboxes;
@@ -61,7 +73,9 @@ class AuthorListParser {
     rest_.remove_prefix(1);
     return true;
   }
-  void skip_blanks() { rest_.remove_prefix(std::min(rest_.find_first_not_of(" \t"), rest_.size())); }
+  void skip_blanks() {
+    while (!rest_.empty() && is_blank(rest_.front())) rest_.remove_prefix(1);
+  }
   bool fail(std::string_view fault) {
     fault_ = fault;
     return false;
@@ -69,7 +83,11 @@ class AuthorListParser {
   // Octets of a character above ASCII at the front of `text` that may stand in a name (`address`
   // false) or an address; 0 when there is none.
   std::size_t utf8_octets(std::string_view text, bool in_address) const;
-  std::size_t word_octets(std::string_view text, bool in_address) const;
+  // Length of the run of such characters and octets of `ascii`.
+  std::size_t run_octets(std::string_view text, const std::array<bool, 256>& ascii, bool in_address) const;
+  std::size_t word_octets(std::string_view text, bool in_address) const {
+    return run_octets(text, word_octet, in_address);
+  }
 
   std::string_view rest_;
   bool smtputf8_;
@@ -86,12 +104,12 @@ std::size_t AuthorListParser::utf8_octets(std::string_view text, bool in_address
   return line_end || (in_address && odd) ? 0 : octets;
 }
 
-// Length of the run of atext, dots and characters above ASCII.
-std::size_t AuthorListParser::word_octets(std::string_view text, bool in_address) const {
+std::size_t AuthorListParser::run_octets(std::string_view text, const std::array<bool, 256>& ascii,
+                                         bool in_address) const {
   std::size_t length = 0;
   while (length < text.size()) {
-    const char c = text[length];
-    const std::size_t octets = is_atext(c) || c == '.' ? 1 : utf8_octets(text.substr(length), in_address);
+    const bool plain = ascii[static_cast<unsigned char>(text[length])];
+    const std::size_t octets = plain ? 1 : utf8_octets(text.substr(length), in_address);
     if (octets == 0) break;
     length += octets;
   }
@@ -172,18 +190,8 @@ bool AuthorListParser::local_part(std::string& out) {
 }
 
 bool AuthorListParser::domain(std::string& out) {
-  std::size_t length = 0;
-  if (peek() == '[') {
-    length = std::min(rest_.find(']'), rest_.size() - 1) + 1;
-  } else {
-    while (length < rest_.size()) {
-      const std::size_t octets = is_ascii(rest_[length]) ? (is_alnum(rest_[length]) ||
-                                                            std::string_view("-_.").contains(rest_[length]))
-                                                         : utf8_octets(rest_.substr(length), true);
-      if (octets == 0) break;
-      length += octets;
-    }
-  }
+  const std::size_t length =
+      peek() == '[' ? std::min(rest_.find(']'), rest_.size() - 1) + 1 : run_octets(rest_, domain_octet, true);
   out = rest_.substr(0, length);
   rest_.remove_prefix(length);
   return is_valid_domain(out, smtputf8_) || fail("a malformed domain");
@@ -193,21 +201,32 @@ bool AuthorListParser::domain(std::string& out) {
 // what obs-phrase adds without harm: '.' in words. Not '[', where some readers end the name.
 bool AuthorListParser::name(std::string& out) {
   std::string judged;
+  const auto separate = [](std::string& words) {
+    if (!words.empty()) words += ' ';
+  };
   while (peek() != '<') {
-    std::string word, judged_word;
     if (peek() == '"') {
-      if (!quoted_string(word, judged_word)) return false;
+      const std::size_t before = out.size();
+      separate(out);
+      const std::size_t begin = out.size();
+      separate(judged);
+      if (!quoted_string(out, judged)) return false;
+      if (out.size() == begin) out.resize(before);
     } else if (peek() == '(') {
       if (judged.empty()) return fail("a comment before the name");
-      if (!comment(judged_word)) return false;
+      std::string text;
+      if (!comment(text)) return false;
+      separate(judged);
+      judged += text;
     } else {
       const std::size_t length = word_octets(rest_, false);
       if (length == 0) break;
-      word = judged_word = rest_.substr(0, length);
+      separate(out);
+      separate(judged);
+      out += rest_.substr(0, length);
+      judged += rest_.substr(0, length);
       rest_.remove_prefix(length);
     }
-    if (!word.empty()) out += (out.empty() ? "" : " ") + word;
-    judged += (judged.empty() ? "" : " ") + judged_word;
     skip_blanks();
   }
   switch (peek()) {
@@ -229,7 +248,7 @@ bool AuthorListParser::name(std::string& out) {
   return fault.empty() || fail(fault);
 }
 
-// `plain` gets the content without backslashes, `judged` with them.
+// The content is appended to `plain` without backslashes, to `judged` with them.
 bool AuthorListParser::quoted_string(std::string& plain, std::string& judged) {
   take('"');
   while (!take('"')) {

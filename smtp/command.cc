@@ -14,11 +14,13 @@ constexpr std::array<std::string_view, verb_count> names = {
     "NOOP", "VRFY", "EXPN",     "HELP", "QUIT", "XCLIENT", "XFORWARD", "HTTP", "other",
 };
 
-// No verb of SMTP is longer than eight octets, so a word is one integer to compare.
+// No verb of SMTP is longer than eight octets, so a word is one integer to compare. Without its case bit
+// nothing but a letter becomes one.
 constexpr std::size_t packed_octets_max = 8;
+constexpr unsigned case_bit = 0x20;
 constexpr std::uint64_t packed(std::string_view word) {
   std::uint64_t value = 0;
-  for (const char c : word) value = value << 8U | static_cast<unsigned char>(to_upper(c));
+  for (const char c : word) value = value << 8U | (static_cast<unsigned char>(c) & ~case_bit);
   return value;
 }
 

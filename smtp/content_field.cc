@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "smtp/ascii.h"
+#include "smtp/octet_search.h"
 
 namespace portcullis::smtp {
 namespace {
@@ -29,11 +30,13 @@ std::string lower(std::string_view text) {
 std::string_view next_element(std::string_view& rest, bool& unterminated) {
   bool quoted = false;
   std::size_t end = 0;
-  for (; end < rest.size() && (quoted || rest[end] != ';'); ++end) {
-    if (quoted && rest[end] == '\\') {
-      ++end;
-    } else if (rest[end] == '"') {
+  for (;; ++end) {
+    end = quoted ? find_octet<OneOf<'"', '\\'>>(rest, end) : find_octet<OneOf<'"', ';'>>(rest, end);
+    if (end >= rest.size() || rest[end] == ';') break;
+    if (rest[end] == '"') {
       quoted = !quoted;
+    } else {
+      ++end;  // what the backslash quotes
     }
   }
   end = std::min(end, rest.size());
@@ -43,15 +46,18 @@ std::string_view next_element(std::string_view& rest, bool& unterminated) {
   return element;
 }
 
-// Without comments; nested ones are rare enough to end at the first ')'.
-std::string without_comments(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t open = text.find('(');
-    out += text.substr(0, open);
-    if (open == std::string_view::npos) break;
-    text.remove_prefix(std::min(text.find(')', open), text.size() - 1) + 1);
+// In lower case, without space and comments; nested ones are rare enough to end at the first ')'.
+std::string value_of(std::string_view element) {
+  std::string out(element);
+  std::size_t kept = 0;
+  for (std::size_t at = 0; at < element.size(); ++at) {
+    if (element[at] == '(') {
+      at = std::min(element.find(')', at), element.size() - 1);
+    } else if (!is_space(element[at])) {
+      out[kept++] = to_lower(element[at]);
+    }
   }
+  out.resize(kept);
   return out;
 }
 
@@ -110,10 +116,14 @@ std::string extended_value(const ContentField& field, std::string_view name) {
 
 }  // namespace
 
+std::string content_value(std::string_view text) {
+  bool unterminated = false;
+  return value_of(next_element(text, unterminated));
+}
+
 ContentField parse_content_field(std::string_view text) {
   ContentField field;
-  field.value = lower(trimmed(without_comments(next_element(text, field.malformed))));
-  std::erase_if(field.value, is_space);
+  field.value = value_of(next_element(text, field.malformed));
   while (!text.empty()) {
     std::string_view element = trimmed(next_element(text, field.malformed));
     if (element.starts_with('(')) {  // a comment before the name
@@ -126,8 +136,10 @@ ContentField parse_content_field(std::string_view text) {
       break;
     }
     const std::string_view value = trimmed(element.substr(equals + 1));
-    field.parameters.push_back(
-        {lower(trimmed(element.substr(0, equals))), parameter_value(value), value.starts_with('"')});
+    ContentParameter& parameter = field.parameters.emplace_back();
+    parameter.name = lower(trimmed(element.substr(0, equals)));
+    parameter.value = parameter_value(value);
+    parameter.quoted = value.starts_with('"');
   }
   return field;
 }

@@ -24,6 +24,8 @@ struct ContentField {
 
 // `text` is unfolded.
 ContentField parse_content_field(std::string_view text);
+// Its `value` alone.
+std::string content_value(std::string_view text);
 
 // Every boundary that some reader could take from the field: the plain parameter, the first or last of
 // several, the RFC 2231 form, an unquoted value up to its first blank. Empty when there is none.

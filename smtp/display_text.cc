@@ -37,14 +37,16 @@ std::string_view plain_text_fault(std::string_view text, DisplayText kind) {
 
 // The same for a reader that decodes encoded words before it parses; some do so twice.
 std::string_view display_text_fault(std::string_view raw, DisplayText kind) {
-  std::string text(raw);
+  if (raw.empty()) return {};
+  std::string memory;
+  std::string_view text = raw;
   for (int depth = 0; depth < 3; ++depth) {
     if (const auto fault = plain_text_fault(text, kind); !fault.empty()) return fault;
     if (looks_like_address(text) && !looks_like_address(raw)) return "an encoded address in a name";
     if (!text.contains("=?")) break;
     auto decoded = decode_encoded_words(text);
     if (!decoded) return decoded.error();
-    text = std::move(*decoded);
+    text = memory = std::move(*decoded);
   }
   return {};
 }

@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "smtp/header.h"
+#include "smtp/octet_scan.h"
 
 namespace portcullis::smtp {
 namespace {
@@ -11,6 +14,19 @@ constexpr std::size_t matched_after(std::size_t matched, char c) {
   return c == '\r' ? 1 : 0;
 }
 
+// Index of the first end_of_header in `content`: of a line that begins with CR, looked at more closely.
+std::size_t find_end_of_header(std::string_view content) {
+  std::size_t from = 0;
+  while (true) {
+    bool line_start = false;
+    const std::size_t found = find_at_line_start<'\r'>(content.substr(from), line_start);
+    if (found == std::string_view::npos) return found;
+    from += found;
+    const std::size_t begin = from - std::min<std::size_t>(from, 2);
+    if (content.substr(begin).starts_with(end_of_header)) return begin;
+  }
+}
+
 }  // namespace
 
 // Index after the empty line; npos when it is not in `content`.
@@ -21,8 +37,8 @@ std::size_t HeaderCollector::find_end(std::string_view content) {
     if (matched_ == end_of_header.size()) return at;
   }
   if (at == content.size()) return std::string_view::npos;
-  const std::size_t found = content.find(end_of_header, at);
-  if (found != std::string_view::npos) return found + end_of_header.size();
+  const std::size_t found = find_end_of_header(content.substr(at));
+  if (found != std::string_view::npos) return at + found + end_of_header.size();
   const std::size_t tail = content.size() - at < end_of_header.size() ? at : content.size() - 3;
   for (const char c : content.substr(tail)) matched_ = matched_after(matched_, c);
   return std::string_view::npos;

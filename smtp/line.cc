@@ -1,6 +1,6 @@
 #include "smtp/line.h"
 
-#include <algorithm>
+#include "smtp/octet_search.h"
 
 namespace portcullis::smtp {
 
@@ -8,17 +8,14 @@ namespace portcullis::smtp {
 // the answer does not depend on how TCP cut the stream.
 LineResult next_line(std::string_view bytes, std::size_t max_octets) {
   const std::string_view window = bytes.substr(0, max_octets);
-  const std::size_t lf = window.find('\n');
-  const std::string_view before_lf = window.substr(0, lf);
-  const std::size_t nul = before_lf.find('\0');
-  const std::size_t cr = before_lf.find('\r');
-
-  if (nul < cr) return {LineStatus::nul, {}, nul + 1};
-  if (cr != std::string_view::npos) {
-    if (cr + 1 == lf) return {LineStatus::line, window.substr(0, cr), lf + 1};
-    if (cr + 1 < window.size()) return {LineStatus::bare_cr, {}, cr + 1};
-  } else if (lf != std::string_view::npos) {
-    return {LineStatus::bare_lf, {}, lf + 1};
+  const std::size_t at = find_octet<OneOf<'\0', '\r', '\n'>>(window);
+  if (at < window.size()) {
+    if (window[at] == '\0') return {LineStatus::nul, {}, at + 1};
+    if (window[at] == '\n') return {LineStatus::bare_lf, {}, at + 1};
+    if (at + 1 < window.size()) {
+      if (window[at + 1] != '\n') return {LineStatus::bare_cr, {}, at + 1};
+      return {LineStatus::line, window.substr(0, at), at + 2};
+    }
   }
   if (window.size() == max_octets) return {LineStatus::too_long, {}, max_octets};
   return {};

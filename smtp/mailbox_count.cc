@@ -17,15 +17,19 @@ struct Entry {
 // when it has no end.
 std::size_t enclosed_octets(std::string_view text) {
   const char open = text.front();
-  const char close = open == '"' ? '"' : open == '(' ? ')' : open == '<' ? '>' : ']';
+  if (open == '<' || open == '[') {
+    const std::size_t end = text.find(open == '<' ? '>' : ']');
+    return end == std::string_view::npos ? end : end + 1;
+  }
+  const char close = open == '"' ? '"' : ')';
   std::size_t depth = 0;
   for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == '\\' && (open == '"' || open == '(')) {
+    if (text[i] == '\\') {
       ++i;
     } else if (text[i] == close) {
       if (depth == 0) return i + 1;
       --depth;
-    } else if (text[i] == open && open == '(') {
+    } else if (text[i] == open) {
       ++depth;
     }
   }

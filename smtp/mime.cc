@@ -57,7 +57,7 @@ void MimeScanner::PartHeader::set_disposition(std::string_view body) {
 }
 
 void MimeScanner::PartHeader::set_encoding(std::string_view body) {
-  const std::string value = parse_content_field(body).value;
+  const std::string value = content_value(body);
   encoded = encoded || value == "base64" || value == "quoted-printable";
 }
 
@@ -200,7 +200,7 @@ void MimeScanner::begin(std::string_view content_type, std::string_view content_
   PartHeader header;
   if (!content_type.empty()) header.set_type(content_type);
   if (!content_disposition.empty()) header.set_disposition(content_disposition);
-  header.set_encoding(content_transfer_encoding);
+  if (!content_transfer_encoding.empty()) header.set_encoding(content_transfer_encoding);
   open_part(header);
 }
 

@@ -40,6 +40,40 @@ inline OctetMasks octet_masks_portable(const char* block) {
   return masks;
 }
 
+// A block, read when it is made: the octets may be gone when it is asked.
+class PortableOctetBlock {
+ public:
+  explicit PortableOctetBlock(const char* block) : masks_(octet_masks_portable(block)) {
+    std::memcpy(block_, block, sizeof block_);
+  }
+  std::uint64_t equal_to(char octet) const {
+    switch (octet) {
+      case '\r':
+        return masks_.cr;
+      case '\n':
+        return masks_.lf;
+      case '.':
+        return masks_.dot;
+      case '\0':
+        return masks_.nul;
+      default:
+        break;
+    }
+    std::uint64_t mask = 0;
+    for (std::size_t i = 0; i < scan_block_octets; ++i) {
+      mask |= std::uint64_t{block_[i] == octet} << i;
+    }
+    return mask;
+  }
+  std::uint64_t high() const { return masks_.high; }
+  bool any_nul() const { return masks_.nul != 0; }
+  bool any_high() const { return masks_.high != 0; }
+
+ private:
+  char block_[scan_block_octets];
+  OctetMasks masks_;
+};
+
 #ifdef __SSE2__
 class OctetBlock {
  public:
@@ -71,36 +105,7 @@ class OctetBlock {
   __m128i lane_[4];
 };
 #else
-class OctetBlock {
- public:
-  explicit OctetBlock(const char* block) : block_(block), masks_(octet_masks_portable(block)) {}
-  std::uint64_t equal_to(char octet) const {
-    switch (octet) {
-      case '\r':
-        return masks_.cr;
-      case '\n':
-        return masks_.lf;
-      case '.':
-        return masks_.dot;
-      case '\0':
-        return masks_.nul;
-      default:
-        break;
-    }
-    std::uint64_t mask = 0;
-    for (std::size_t i = 0; i < scan_block_octets; ++i) {
-      mask |= std::uint64_t{block_[i] == octet} << i;
-    }
-    return mask;
-  }
-  std::uint64_t high() const { return masks_.high; }
-  bool any_nul() const { return masks_.nul != 0; }
-  bool any_high() const { return masks_.high != 0; }
-
- private:
-  const char* block_;
-  OctetMasks masks_;
-};
+using OctetBlock = PortableOctetBlock;
 #endif
 
 // What has to be known about the octet before the next one.
@@ -118,8 +123,8 @@ struct PaddedBlock {
   }
 };
 
-// Passes over the whole blocks at the start of `text` that hold nothing odd; returns their size. What is
-// known of the octet before the next one goes in and out.
+// Passes over as many octets at the start of `text` as can be seen in whole blocks to hold nothing odd;
+// returns how many. What is known of the octet before the next one goes in and out.
 struct BlockCarry {
   std::uint64_t cr = 0, lf = 0;
   bool high = false;
@@ -130,35 +135,36 @@ inline const bool wide_blocks = __builtin_cpu_supports("avx2") != 0;
 template <bool Dots>
 __attribute__((target("avx2"))) std::size_t plain_blocks(const char* text, std::size_t size,
                                                          BlockCarry& carry) {
-  const __m256i cr_octets = _mm256_set1_epi8('\r');
-  const __m256i lf_octets = _mm256_set1_epi8('\n');
-  const __m256i dots = _mm256_set1_epi8('.');
-  const auto bits = [](__m256i lane) __attribute__((target("avx2"))) {
-    return std::uint64_t{static_cast<std::uint32_t>(_mm256_movemask_epi8(lane))};
+  // Each octet is judged together with the one before it; the first one's is no longer there.
+  if (size <= scan_block_octets || (*text == '\n') != (carry.cr != 0) || *text == '\0' ||
+      (Dots && *text == '.' && carry.lf != 0)) {
+    return 0;
+  }
+  const __m256i cr = _mm256_set1_epi8('\r');
+  const __m256i lf = _mm256_set1_epi8('\n');
+  const __m256i dot = _mm256_set1_epi8('.');
+  const auto odd = [&](__m256i octets, const char* from) __attribute__((target("avx2"))) {
+    const __m256i before = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from - 1));
+    const __m256i line_end = _mm256_xor_si256(_mm256_cmpeq_epi8(octets, lf), _mm256_cmpeq_epi8(before, cr));
+    if constexpr (!Dots) return line_end;
+    const __m256i line_start =
+        _mm256_and_si256(_mm256_cmpeq_epi8(octets, dot), _mm256_cmpeq_epi8(before, lf));
+    return _mm256_or_si256(line_end, line_start);
   };
   __m256i all = _mm256_setzero_si256();
-  std::size_t at = 0;
+  std::size_t at = 1;
   for (; at + scan_block_octets <= size; at += scan_block_octets) {
     const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + at));
     const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + at + 32));
-    const std::uint64_t cr =
-        bits(_mm256_cmpeq_epi8(low, cr_octets)) | bits(_mm256_cmpeq_epi8(high, cr_octets)) << 32;
-    const std::uint64_t lf =
-        bits(_mm256_cmpeq_epi8(low, lf_octets)) | bits(_mm256_cmpeq_epi8(high, lf_octets)) << 32;
-    std::uint64_t odd = lf ^ (cr << 1 | carry.cr);
-    if constexpr (Dots) {
-      const std::uint64_t dot = bits(_mm256_cmpeq_epi8(low, dots)) | bits(_mm256_cmpeq_epi8(high, dots))
-                                                                         << 32;
-      odd |= dot & (lf << 1 | carry.lf);
-    }
-    odd |= bits(_mm256_cmpeq_epi8(_mm256_min_epu8(low, high), _mm256_setzero_si256()));  // NUL
-    if (odd != 0) [[unlikely]]
+    const __m256i nul = _mm256_cmpeq_epi8(_mm256_min_epu8(low, high), _mm256_setzero_si256());
+    const __m256i any = _mm256_or_si256(nul, _mm256_or_si256(odd(low, text + at), odd(high, text + at + 32)));
+    if (!_mm256_testz_si256(any, any)) [[unlikely]]
       break;
     all = _mm256_or_si256(all, _mm256_or_si256(low, high));
-    carry.cr = cr >> 63;
-    carry.lf = lf >> 63;
   }
-  carry.high = carry.high || _mm256_movemask_epi8(all) != 0;
+  carry.cr = text[at - 1] == '\r' ? 1 : 0;
+  carry.lf = text[at - 1] == '\n' ? 1 : 0;
+  carry.high = carry.high || _mm256_movemask_epi8(all) != 0 || static_cast<unsigned char>(*text) >= 0x80;
   return at;
 }
 #else

@@ -6,6 +6,7 @@
 
 #include "smtp/ascii.h"
 #include "smtp/limits.h"
+#include "smtp/octet_search.h"
 #include "smtp/utf8.h"
 
 namespace portcullis::smtp {
@@ -188,15 +189,14 @@ std::expected<RcptParameters, Reply> parse_rcpt_parameters(std::string_view text
 bool has_smtputf8_parameter(std::string_view mail_argument) {
   // The parameters begin after the '>' that is not inside a quoted string.
   bool quoted = false;
-  std::size_t at = mail_argument.find('<');
-  for (; at < mail_argument.size() && (quoted || mail_argument[at] != '>'); ++at) {
-    if (quoted && mail_argument[at] == '\\') {
-      ++at;
-    } else if (mail_argument[at] == '"') {
-      quoted = !quoted;
-    }
+  std::size_t at = std::min(mail_argument.find('<'), mail_argument.size());
+  for (;; ++at) {
+    at = find_octet<OneOf<'>', '"', '\\'>>(mail_argument, at);
+    if (at >= mail_argument.size()) return false;
+    if (mail_argument[at] == '>' && !quoted) break;
+    if (mail_argument[at] == '"') quoted = !quoted;
+    if (mail_argument[at] == '\\' && quoted) ++at;
   }
-  if (at >= mail_argument.size()) return false;
   std::string_view parameters = mail_argument.substr(at + 1);
   while (!parameters.empty()) {
     if (equals_ignoring_case(next_token(parameters, ' '), "SMTPUTF8")) return true;

@@ -1,6 +1,7 @@
 #include "smtp/path.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <optional>
 
@@ -13,6 +14,18 @@ namespace portcullis::smtp {
 namespace {
 
 constexpr std::size_t label_octets = 63;  // RFC 1035 2.3.4
+
+// What may stand in a local part without quotes (but for where dots may be), and in a domain.
+constexpr auto atom_octet = [] {
+  std::array<bool, 256> table = atext_table;
+  for (unsigned c = 0x80; c < table.size(); ++c) table[c] = true;
+  return table;
+}();
+constexpr auto domain_octet = [] {
+  std::array<bool, 256> table = alnum_table;
+  table['-'] = table['.'] = true;
+  return table;
+}();
 
 // Reads the pieces of a path from left to right; the first fault sticks.
 class Cursor {
@@ -69,23 +82,23 @@ bool Cursor::local_part(std::string& out) {
 // Dot-string = Atom *("." Atom), RFC 5321 4.1.2; atext extended by RFC 6531 3.3.
 bool Cursor::dot_string(std::string& out) {
   std::size_t length = 0;
-  bool atom_empty = true;
   const std::string_view start = rest_;
-  while (!rest_.empty()) {
-    std::size_t octets = 1;
-    if (peek() == '.') {
-      if (atom_empty) return fail(PathError::syntax);
-      atom_empty = true;
-    } else {
-      if (!is_atext(peek())) octets = utf8_octets();
+  for (;; ++length) {
+    const std::size_t atom = length;
+    while (length < start.size()) {
+      std::size_t octets = 1;
+      if (!is_atext(start[length])) {
+        rest_ = start.substr(length);
+        octets = utf8_octets();
+      }
       if (octets == 0) break;
-      atom_empty = false;
+      length += octets;
     }
-    rest_.remove_prefix(octets);
-    length += octets;
+    if (length == atom || error_) return fail(PathError::syntax);
+    if (length == start.size() || start[length] != '.') break;
   }
-  if (atom_empty || error_) return fail(PathError::syntax);
   out = start.substr(0, length);
+  rest_ = start.substr(length);
   return true;
 }
 
@@ -114,11 +127,15 @@ bool Cursor::domain(std::string_view& out) {
     length = std::min(start.find(']'), start.size() - 1) + 1;
     if (!is_valid_address_literal(start.substr(0, length))) return fail(PathError::syntax);
   } else {
-    while (length < start.size() && start[length] != '>' && start[length] != ',' && start[length] != ':') {
+    for (; length < start.size(); ++length) {
+      const char c = start[length];
+      if (domain_octet[static_cast<unsigned char>(c)]) continue;
+      if (c == '>' || c == ',' || c == ':') break;
+      if (is_ascii(c)) continue;  // and not in a domain, either: is_valid_domain() says so
       rest_ = start.substr(length);
-      const std::size_t octets = is_ascii(start[length]) ? 1 : utf8_octets();
+      const std::size_t octets = utf8_octets();
       if (octets == 0) return false;
-      length += octets;
+      length += octets - 1;
     }
     if (length > limits::domain_octets) return fail(PathError::too_long);
     if (!is_valid_domain(start.substr(0, length), allow_utf8_)) return fail(PathError::syntax);
@@ -154,13 +171,15 @@ bool bare_postmaster(Cursor& cursor, Mailbox& out) {
   return true;
 }
 
+// Atoms with a dot between two need none.
 bool needs_quotes(std::string_view local) {
-  char before = '.';  // a dot stands between atoms only
-  for (const char c : local) {
-    if (c == '.' ? before == '.' : !is_atext(c) && is_ascii(c)) return true;
-    before = c;
+  for (std::size_t at = 0;; ++at) {
+    const std::size_t atom = at;
+    while (at < local.size() && atom_octet[static_cast<unsigned char>(local[at])]) ++at;
+    if (at == atom) return true;
+    if (at == local.size()) return false;
+    if (local[at] != '.') return true;
   }
-  return before == '.';
 }
 
 void append_mailbox(std::string& out, const Mailbox& mailbox) {
@@ -179,14 +198,18 @@ void append_mailbox(std::string& out, const Mailbox& mailbox) {
   out += mailbox.domain;
 }
 
-// Octets of to_wire(path).
-std::size_t wire_octets(const Mailbox& mailbox) {
-  std::size_t octets = mailbox.local.size() + mailbox.domain.size() + 3;  // < @ >
-  if (needs_quotes(mailbox.local)) {
-    const auto escaped = std::ranges::count_if(mailbox.local, [](char c) { return c == '"' || c == '\\'; });
-    octets += 2 + static_cast<std::size_t>(escaped);
-  }
-  return octets;
+// Octets of to_wire(path), where no octet has to be escaped.
+std::size_t plain_octets(const Mailbox& mailbox) {
+  return mailbox.local.size() + mailbox.domain.size() + 3;  // < @ >
+}
+
+bool is_too_long(const Mailbox& mailbox) {
+  const std::size_t octets = plain_octets(mailbox);
+  // Quotes and an escape for each octet would still fit: so it is nearly always.
+  if (octets + 2 + mailbox.local.size() <= limits::path_octets) return false;
+  if (!needs_quotes(mailbox.local)) return octets > limits::path_octets;
+  const auto escaped = std::ranges::count_if(mailbox.local, [](char c) { return c == '"' || c == '\\'; });
+  return octets + 2 + static_cast<std::size_t>(escaped) > limits::path_octets;
 }
 
 enum class Direction : std::uint8_t { reverse, forward };
@@ -206,45 +229,54 @@ std::expected<ParsedPath, PathError> parse_argument(std::string_view argument, D
     path.null = true;
   } else if (direction == Direction::reverse || !bare_postmaster(cursor, path.mailbox)) {
     if (!skip_source_route(cursor) || !mailbox(cursor, path.mailbox)) return std::unexpected(cursor.error());
-    if (wire_octets(path.mailbox) > limits::path_octets) return std::unexpected(PathError::too_long);
+    if (is_too_long(path.mailbox)) return std::unexpected(PathError::too_long);
   }
   if (!cursor.take('>')) return std::unexpected(cursor.error());
   if (!cursor.at_end() && !cursor.take(' ')) return std::unexpected(PathError::syntax);
-  path.utf8 = std::ranges::any_of(path.mailbox.local, [](char c) { return !is_ascii(c); }) ||
-              std::ranges::any_of(path.mailbox.domain, [](char c) { return !is_ascii(c); });
+  path.utf8 = allow_utf8 && (has_eight_bit(path.mailbox.local) || has_eight_bit(path.mailbox.domain));
   parsed.parameters = cursor.rest();
   return parsed;
 }
 
-bool is_valid_label(std::string_view label, bool allow_utf8) {
+bool is_valid_utf8_label(std::string_view label) {
   if (label.empty() || label.front() == '-' || label.back() == '-') return false;
-  bool ascii = true;
+  // A U-label is bounded by its A-label, which only IDNA can tell; the domain's bound holds here.
+  if (!has_eight_bit(label) && label.size() > label_octets) return false;
   while (!label.empty()) {
     const std::size_t octets = is_ascii(label[0]) ? 1 : utf8_visible_octets(label);
     if (octets == 0) return false;
     if (octets == 1 && !is_alnum(label[0]) && label[0] != '-') return false;
-    ascii = ascii && octets == 1;
     label.remove_prefix(octets);
   }
-  return ascii || allow_utf8;
+  return true;
+}
+
+bool is_valid_utf8_domain(std::string_view domain) {
+  while (!domain.empty()) {
+    if (!is_valid_utf8_label(next_token(domain, '.'))) return false;
+  }
+  return true;
 }
 
 }  // namespace
 
 std::string to_string(const Mailbox& mailbox) {
   std::string out;
-  out.reserve(wire_octets(mailbox));
+  out.reserve(plain_octets(mailbox));
   append_mailbox(out, mailbox);
   return out;
 }
 
-std::string to_wire(const Path& path) {
-  if (path.null) return "<>";
-  std::string out;
-  out.reserve(wire_octets(path.mailbox));
+void append_wire(std::string& out, const Path& path) {
   out += '<';
-  append_mailbox(out, path.mailbox);
+  if (!path.null) append_mailbox(out, path.mailbox);
   out += '>';
+}
+
+std::string to_wire(const Path& path) {
+  std::string out;
+  out.reserve(plain_octets(path.mailbox));
+  append_wire(out, path);
   return out;
 }
 
@@ -260,7 +292,7 @@ std::expected<Mailbox, PathError> parse_mailbox(std::string_view text, bool allo
   Cursor cursor(text, allow_utf8);
   Mailbox parsed;
   if (!mailbox(cursor, parsed) || !cursor.at_end()) return std::unexpected(cursor.error());
-  if (wire_octets(parsed) > limits::path_octets) return std::unexpected(PathError::too_long);
+  if (is_too_long(parsed)) return std::unexpected(PathError::too_long);
   return parsed;
 }
 
@@ -268,13 +300,18 @@ bool is_valid_domain(std::string_view domain, bool allow_utf8) {
   if (domain.empty() || domain.size() > limits::domain_octets) return false;
   if (domain.front() == '[') return is_valid_address_literal(domain);
   if (domain.back() == '.') return false;
-  while (!domain.empty()) {
-    const std::string_view label = next_token(domain, '.');
-    // A U-label is bounded by its A-label, which only IDNA can tell; the domain's bound holds here.
-    const bool ascii = std::ranges::all_of(label, is_ascii);
-    if ((ascii && label.size() > label_octets) || !is_valid_label(label, allow_utf8)) return false;
+  std::size_t label = 0;  // where it begins
+  for (std::size_t at = 0;; ++at) {
+    while (at < domain.size() && is_alnum(domain[at])) ++at;
+    const bool end = at == domain.size();
+    const char c = end ? '.' : domain[at];
+    if (!is_ascii(c)) return allow_utf8 && is_valid_utf8_domain(domain);
+    if (at == label || (c != '.' && c != '-')) return false;
+    if (c == '-') continue;
+    if (domain[at - 1] == '-' || at - label > label_octets) return false;
+    if (end) return true;
+    label = at + 1;
   }
-  return true;
 }
 
 }  // namespace portcullis::smtp

@@ -26,6 +26,7 @@ struct Path {
 };
 
 // "<local@domain>" or "<>": the canonical spelling that is sent to the upstream.
+void append_wire(std::string& out, const Path& path);
 std::string to_wire(const Path& path);
 
 enum class PathError : std::uint8_t {

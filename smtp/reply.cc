@@ -6,6 +6,7 @@
 
 #include "smtp/ascii.h"
 #include "smtp/limits.h"
+#include "smtp/octet_search.h"
 #include "smtp/utf8.h"
 
 namespace portcullis::smtp {
@@ -19,8 +20,7 @@ constexpr std::size_t our_line_octets = 512;
 void append_clean(std::string& out, std::string_view text, bool keep_lf) {
   while (!text.empty()) {
     // Runs of printable ASCII, nearly always the whole text, in one go.
-    std::size_t octets = 0;
-    while (octets < text.size() && (text[octets] == ' ' || is_visible(text[octets]))) ++octets;
+    std::size_t octets = find_octet<NotPrintable>(text);
     if (octets == 0) octets = utf8_visible_octets(text);
     if (octets == 0 && (text[0] == '\t' || (keep_lf && text[0] == '\n'))) octets = 1;
     if (octets == 0) {
@@ -57,21 +57,28 @@ std::uint16_t code_of(std::string_view line) {
 }  // namespace
 
 void append_wire(std::string& out, const Reply& reply) {
-  const std::array<char, 3> code = {static_cast<char>('0' + reply.code / 100 % 10),
-                                    static_cast<char>('0' + reply.code / 10 % 10),
-                                    static_cast<char>('0' + reply.code % 10)};
+  std::array<char, 4> code = {static_cast<char>('0' + reply.code / 100 % 10),
+                              static_cast<char>('0' + reply.code / 10 % 10),
+                              static_cast<char>('0' + reply.code % 10), '-'};
   std::string_view rest = reply.text;
   for (bool last = false; !last;) {
     const std::size_t line_start = out.size();
-    last = rest.find('\n') == std::string_view::npos;
-    const std::string_view text = next_token(rest, '\n');
+    const std::size_t end = rest.find('\n');
+    last = end == std::string_view::npos;
+    const std::string_view text = rest.substr(0, end);
+    if (last) {
+      code[3] = ' ';
+    } else {
+      rest.remove_prefix(end + 1);
+    }
     out.append(code.data(), code.size());
-    out += last ? ' ' : '-';
     append_clean(out, reply.enhanced, false);
     if (!reply.enhanced.empty() && !text.empty()) out += ' ';
     append_clean(out, text.substr(0, our_line_octets), false);
-    const std::string_view line = std::string_view(out).substr(line_start);
-    out.resize(line_start + utf8_prefix(line, our_line_octets - 2).size());
+    if (out.size() - line_start > our_line_octets - 2) {
+      const std::string_view line = std::string_view(out).substr(line_start);
+      out.resize(line_start + utf8_prefix(line, our_line_octets - 2).size());
+    }
     out += "\r\n";
   }
 }
@@ -131,7 +138,7 @@ ReplyParser::Status ReplyParser::finish_line(std::string_view line) {
 
   const std::size_t enhanced = enhanced_octets(text, code);
   if (enhanced > 0 && lines_ == 0) reply_.enhanced = text.substr(0, enhanced);
-  if (enhanced > 0 && text.substr(0, enhanced) == reply_.enhanced) {
+  if (enhanced > 0 && (lines_ == 0 || text.substr(0, enhanced) == reply_.enhanced)) {
     text.remove_prefix(std::min(enhanced + 1, text.size()));
   }
   if (++lines_ > limits::reply_lines) return Status::malformed;
@@ -146,7 +153,11 @@ Reply ReplyParser::take() {
   lines_ = 0;
   status_ = Status::need_more;
   line_.clear();
-  return std::exchange(reply_, Reply{});
+  Reply taken = std::move(reply_);
+  reply_.code = 0;
+  reply_.enhanced.clear();
+  reply_.text.clear();
+  return taken;
 }
 
 }  // namespace portcullis::smtp

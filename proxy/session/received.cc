@@ -1,12 +1,15 @@
 #include "proxy/session/received.h"
 
+#include <algorithm>
 #include <array>
+#include <span>
 
 namespace portcullis::session {
 
 namespace {
 
 constexpr std::size_t word_octets = 255;
+constexpr std::size_t usual_octets = 320;  // of the whole field
 
 constexpr std::array<bool, 256> plain_octets = [] {
   std::array<bool, 256> plain{};
@@ -19,45 +22,51 @@ constexpr std::array<bool, 256> plain_octets = [] {
 // What a client said, made harmless inside a structured field: no CR, LF, quote, parenthesis,
 // backslash, semicolon or angle bracket survives.
 void append_word(std::string& out, std::string_view word) {
-  for (const char c : word.substr(0, word_octets))
-    out.push_back(plain_octets[static_cast<unsigned char>(c)] ? c : '?');
+  out += word.substr(0, word_octets);
+  const auto appended = std::span(out).last(std::min(word.size(), word_octets));
+  std::ranges::replace_if(appended, [](char c) { return !plain_octets[static_cast<unsigned char>(c)]; }, '?');
+}
+
+// "Sat, 21 Nov 2026 12:00:00 +0000", written by hand: it is in every message.
+constexpr std::string_view any_date_time = "Sat, 21 Nov 2026 12:00:00 +0000";
+using DateTime = std::array<char, any_date_time.size()>;
+
+DateTime written(std::chrono::system_clock::time_point time) {
+  static constexpr std::string_view days = "SunMonTueWedThuFriSat";
+  static constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const auto seconds = static_cast<unsigned>(std::chrono::floor<std::chrono::seconds>(time - day).count());
+  const auto year = static_cast<unsigned>(static_cast<int>(date.year()));
+  DateTime text;
+  std::ranges::copy(any_date_time, text.begin());
+  const auto name = [&text](std::size_t at, std::string_view names, unsigned index) {
+    std::ranges::copy(names.substr(std::size_t{index} * 3, 3), &text[at]);
+  };
+  const auto two_digits = [&text](std::size_t at, unsigned value) {
+    text[at] = static_cast<char>('0' + value / 10 % 10);
+    text[at + 1] = static_cast<char>('0' + value % 10);
+  };
+  name(0, days, std::chrono::weekday(day).c_encoding());
+  two_digits(5, static_cast<unsigned>(date.day()));
+  name(8, months, static_cast<unsigned>(date.month()) - 1);
+  two_digits(12, year / 100);
+  two_digits(14, year);
+  two_digits(17, seconds / 3600);
+  two_digits(20, seconds / 60 % 60);
+  two_digits(23, seconds % 60);
+  return text;
 }
 
 }  // namespace
 
 std::string date_time(std::chrono::system_clock::time_point time) {
-  static constexpr std::array<std::string_view, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr std::array<std::string_view, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - day));
-  std::string out;
-  out.reserve(std::string_view("Sat, 21 Nov 2026 12:00:00 +0000").size());
-  const auto two_digits = [&out](long value) {
-    out += static_cast<char>('0' + value / 10 % 10);
-    out += static_cast<char>('0' + value % 10);
-  };
-  // By hand: it is in every message.
-  out += days[std::chrono::weekday(day).c_encoding()];
-  out += ", ";
-  two_digits(static_cast<unsigned>(date.day()));
-  out += ' ';
-  out += months[static_cast<unsigned>(date.month()) - 1];
-  out += ' ';
-  two_digits(static_cast<int>(date.year()) / 100);
-  two_digits(static_cast<int>(date.year()) % 100);
-  out += ' ';
-  two_digits(clock.hours().count());
-  out += ':';
-  two_digits(clock.minutes().count());
-  out += ':';
-  two_digits(clock.seconds().count());
-  out += " +0000";
-  return out;
+  const DateTime text = written(time);
+  return {text.data(), text.size()};
 }
 
 void append_received(std::string& out, const ReceivedFacts& facts) {
+  out.reserve(out.size() + usual_octets);
   const bool tls = !facts.tls_version.empty();
   const bool authenticated = !facts.login.empty();
   if (!(facts.hide_client && authenticated)) {
@@ -100,7 +109,8 @@ void append_received(std::string& out, const ReceivedFacts& facts) {
     out += facts.recipient;
   }
   out += ";\r\n\t";
-  out += date_time(facts.time);
+  const DateTime time = written(facts.time);
+  out.append(time.data(), time.size());
   out += "\r\n";
 }
 

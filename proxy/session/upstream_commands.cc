@@ -6,6 +6,8 @@ namespace {
 
 constexpr std::size_t xforward_line_octets = 510;
 constexpr std::size_t attribute_octets = 255;
+// Besides the mailbox, in nearly every MAIL and RCPT.
+constexpr std::size_t command_octets = 64;
 
 std::string xtext_or_unavailable(std::string_view value) {
   if (value.empty()) return "[UNAVAILABLE]";
@@ -16,10 +18,12 @@ std::string xtext_or_unavailable(std::string_view value) {
 
 void append_mail(std::string& out, const smtp::Path& path, const smtp::MailParameters& parameters,
                  const smtp::Extensions& upstream, std::size_t added_octets, std::string_view auth) {
+  out.reserve(out.size() + path.mailbox.local.size() + path.mailbox.domain.size() + command_octets);
   out += "MAIL FROM:";
-  out += smtp::to_wire(path);
+  smtp::append_wire(out, path);
   if (parameters.size_octets && upstream.size) {
-    out += " SIZE=" + std::to_string(*parameters.size_octets + added_octets);
+    out += " SIZE=";
+    out += std::to_string(*parameters.size_octets + added_octets);
   }
   if (parameters.body && upstream.eight_bit_mime) {
     out += *parameters.body == smtp::Body::eight_bit_mime ? " BODY=8BITMIME" : " BODY=7BIT";
@@ -38,8 +42,9 @@ void append_mail(std::string& out, const smtp::Path& path, const smtp::MailParam
 
 void append_rcpt(std::string& out, const smtp::Path& path, const smtp::RcptParameters& parameters,
                  const smtp::Extensions& upstream) {
+  out.reserve(out.size() + path.mailbox.local.size() + path.mailbox.domain.size() + command_octets);
   out += "RCPT TO:";
-  out += smtp::to_wire(path);
+  smtp::append_wire(out, path);
   if (upstream.dsn) {
     if (parameters.notify) out += " NOTIFY=" + *parameters.notify;
     if (parameters.orcpt) out += " ORCPT=" + *parameters.orcpt;

@@ -89,6 +89,10 @@ TEST(Identity, OneDomainHasOneSpelling) {
            Case{"[IPv6:2001:DB8:0::1]", "[ipv6:2001:db8::1]"},
            Case{"[IPv6:::ffff:192.0.2.1]", "[192.0.2.1]"},
            Case{"localhost", "localhost"},
+           Case{"A--b.Example", "a--b.example"},
+           Case{"axn--b.example", "axn--b.example"},
+           Case{"XN--Strae-oqa.example", "xn--strae-oqa.example"},
+           Case{"a_b.stra\u00dfe", "a_b.xn--strae-oqa"},
        }) {
     const auto domain = canonical_domain(in);
     ASSERT_TRUE(domain) << in;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <ostream>
@@ -439,6 +440,14 @@ TEST(OctetScan, BothImplementationsAgree) {
     EXPECT_EQ(fast.high(), plain.high);
     EXPECT_EQ(fast.any_nul(), plain.nul != 0);
     EXPECT_EQ(fast.any_high(), plain.high != 0);
+    const PortableOctetBlock portable(block);
+    std::ranges::fill(block, '-');  // a block is read when it is made
+    for (const char octet : std::string_view("\r\n.\0a-", 6)) {
+      EXPECT_EQ(portable.equal_to(octet), fast.equal_to(octet)) << static_cast<int>(octet);
+    }
+    EXPECT_EQ(portable.high(), fast.high());
+    EXPECT_EQ(portable.any_nul(), fast.any_nul());
+    EXPECT_EQ(portable.any_high(), fast.any_high());
   }
 }
 

@@ -237,11 +237,86 @@ TEST(ParseHeader, IsLinear) {
   EXPECT_EQ(fault_of(many), "header: too many Content-* fields");
 }
 
+// --- HeaderFieldReader ----------------------------------------------------------------------------------
+
+// "name=body+|...", '+' for a folded one, then the fault.
+std::string fields_of(std::string_view block) {
+  const ExactBuffer exact(block);
+  HeaderFieldReader fields(exact.view());
+  std::string seen;
+  for (HeaderField field; fields.next(field);) {
+    seen += std::string(field.name) + '=' + std::string(field.body) + (field.folded ? "+|" : "|");
+  }
+  return seen + std::string(fields.fault());
+}
+
+TEST(HeaderFieldReader, Fields) {
+  const struct {
+    std::string_view block, fields;
+  } cases[] = {
+      {"", ""},
+      {"\r\n", ""},
+      {"A:\r\n\r\n", "A=|"},
+      {"A: b\r\nC:d", "A= b|C=d|"},
+      {"A:b\r\n c\r\n\td\r\nE:\r\n", "A=b\r\n c\r\n\td+|E=|"},
+      {"A-very-long-name-of-a-field: b: c\r\n", "A-very-long-name-of-a-field= b: c|"},
+      {"A:\x1b$B\x1b(B\x0e\x0f\t.\r\nB:c\r\n", "A=\x1b$B\x1b(B\x0e\x0f\t.|B=c|"},
+      {"A:b\r\n\r\nC", "A=b|text after its end"},
+      {" a\r\nB:c\r\n", "a continuation line without a field"},
+      {"A:b\r\n \t\r\nC:d\r\n", "a line of white space only"},
+      {"A:b\r\nC\r\n", "A=b|a line that is not a field"},
+      {"A b:c\r\n", "a line that is not a field"},
+      {"\xc3\xa9:c\r\n", "a line that is not a field"},
+      {":c\r\n", "a field without a name"},
+      {"A :c\r\n", "white space before the colon"},
+      {"A:b\nC:d\r\n", "a control character"},
+      {"A:b\r", "a control character"},
+      {"A:b\rC:d\r\n", "a control character"},
+      {"A:b\r\n c\x7f\r\n", "a control character"},
+      {" \x01\r\n", "a control character"},
+  };
+  for (const auto& c : cases) EXPECT_EQ(fields_of(c.block), c.fields) << c.block;
+}
+
+// Line ends and controls at every place of lines longer than a lane.
+TEST(HeaderFieldReader, FindsWhatEndsALineAtEveryPlace) {
+  for (std::size_t size = 0; size < 50; ++size) {
+    const std::string body(size, 'x');
+    EXPECT_EQ(fields_of("A:" + body + "\r\nB:" + body + "\r\n"), "A=" + body + "|B=" + body + '|');
+    EXPECT_EQ(fields_of("A:" + body + "\r\n " + body + "y"), "A=" + body + "\r\n " + body + "y+|");
+    EXPECT_EQ(fields_of("A:" + body + '\x0c' + body + "\r\n"), "a control character");
+    EXPECT_EQ(fields_of("A:" + body + '\x0e' + body + "\r\n"), "A=" + body + '\x0e' + body + '|');
+  }
+}
+
+TEST(HeaderFieldReader, Limits) {
+  std::string many;
+  for (std::size_t i = 0; i < limits::header_fields; ++i) many += "A:\r\n";
+  EXPECT_FALSE(fields_of(many).ends_with("fields"));
+  EXPECT_TRUE(fields_of(many + "A:").ends_with("too many fields"));
+  const std::string longest(limits::header_field_octets, 'x');
+  EXPECT_TRUE(fields_of("A:" + longest).ends_with('|'));
+  EXPECT_EQ(fields_of("A:" + longest + 'x'), "a field too long");
+  EXPECT_EQ(fields_of("A:\r\n " + longest.substr(3)), "A=\r\n " + longest.substr(3) + "+|");
+  EXPECT_EQ(fields_of("A:\r\n " + longest.substr(2)), "a field too long");
+}
+
+// What is wrong with the block is said before what is wrong with a field, wherever they are.
+TEST(ParseHeader, TheBlockIsJudgedBeforeItsFields) {
+  EXPECT_EQ(fault_of("From: nobody\r\nFrom: a@b.example\r\nno field\r\n"),
+            "header: a line that is not a field");
+  EXPECT_EQ(fault_of("Subject: a\r\nSubject: b\r\nTo: c\x01\r\n"), "header: a control character");
+}
+
 TEST(Unfold, KeepsTheBlankThatFolds) {
   EXPECT_EQ(unfold(" a\r\n b\r\n\tc \t"), "a b\tc");
   EXPECT_EQ(unfold("\r\n a"), "a");
   EXPECT_EQ(unfold(""), "");
   EXPECT_EQ(unfold(" \t"), "");
+  std::string memory;
+  EXPECT_EQ(unfold(HeaderField{"A", " \tb c\t ", false}, memory), "b c");
+  EXPECT_EQ(unfold(HeaderField{"A", " \t ", false}, memory), "");
+  EXPECT_EQ(unfold(HeaderField{"A", " b\r\n c ", true}, memory), "b c");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "smtp/address_literal.h"
+#include "smtp/ascii.h"
 #include "smtp/limits.h"
 #include "tests/smtp/segments.h"
 
@@ -222,6 +223,54 @@ TEST(ParsePath, HoldsTheLimitsOfRfc5321) {
   EXPECT_EQ(parse("\"" + escaped + "\"@" + domain).error(), PathError::too_long);
   // A route that is dropped does not count.
   EXPECT_TRUE(parse("@" + domain + ",@" + domain + ":a@b.example").has_value());
+}
+
+// RFC 5321 4.1.2 and 1035 2.3.4 put plainly, for ASCII: labels of letters, digits and hyphens within.
+bool is_ascii_domain(std::string_view domain) {
+  while (true) {
+    const std::string_view label = domain.substr(0, domain.find('.'));
+    if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-') return false;
+    for (const char c : label) {
+      if (c != '-' && !is_alpha(c) && !is_digit(c)) return false;
+    }
+    if (label.size() == domain.size()) return true;
+    domain.remove_prefix(label.size() + 1);
+  }
+}
+
+TEST(IsValidDomain, EveryOctetAtEveryPlace) {
+  const std::string label(63, 'd');
+  const std::string domain = "ab.c-d." + label + ".e";
+  for (std::size_t at = 0; at < domain.size(); ++at) {
+    for (int octet = 0; octet < 256; ++octet) {
+      std::string text = domain;
+      text[at] = static_cast<char>(octet);
+      const ExactBuffer exact(text);
+      const bool literal = text.front() == '[';
+      EXPECT_EQ(is_valid_domain(exact.view(), false), !literal && is_ascii_domain(text)) << text;
+    }
+  }
+  EXPECT_FALSE(is_valid_domain(label + "d.example", true));
+  EXPECT_TRUE(is_valid_domain(label + "\xc3\xa9.example", true));
+  EXPECT_FALSE(is_valid_domain(label + "\xc3\xa9.example", false));
+  EXPECT_FALSE(is_valid_domain("a.\xc3\xa9-.example", true));
+  EXPECT_FALSE(is_valid_domain("\xc3\xa9..example", true));
+}
+
+TEST(AppendWire, IsToWireInPlace) {
+  for (const Path& path : {Path{.null = true, .mailbox = {}, .utf8 = false},
+                           Path{.null = false, .mailbox = {"a b", "c.example"}, .utf8 = false},
+                           Path{.null = false, .mailbox = {"postmaster", ""}, .utf8 = false}}) {
+    std::string out = "MAIL FROM:";
+    append_wire(out, path);
+    EXPECT_EQ(out, "MAIL FROM:" + to_wire(path));
+  }
+  for (const auto& [local, spelling] :
+       {std::pair("a.b", "a.b"), std::pair(".a", "\".a\""), std::pair("a.", "\"a.\""),
+        std::pair("a..b", "\"a..b\""), std::pair("", "\"\""), std::pair(".", "\".\""),
+        std::pair("a\"\\", "\"a\\\"\\\\\""), std::pair("\xc3\xa9", "\xc3\xa9")}) {
+    EXPECT_EQ(to_string(Mailbox{local, "d"}), std::string(spelling) + "@d");
+  }
 }
 
 TEST(ParseMailbox, TakesAWholeAddress) {
