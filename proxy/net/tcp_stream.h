@@ -1,6 +1,6 @@
-// A TCP connection on a libuv loop. What is written leaves when the turn of the loop is over (turn_end.h), long
-// content at once; what the socket does not take is queued. The handle's memory belongs to uv_close, so a
-// TcpStream may be destroyed at any time outside its own callbacks.
+// A TCP connection on a libuv loop. What is written leaves when the turn of the loop is over (turn_end.h),
+// long content at once; what the socket does not take is queued. The handle's memory belongs to uv_close, so
+// a TcpStream may be destroyed at any time outside its own callbacks.
 #pragma once
 
 #include <sys/uio.h>
@@ -39,7 +39,8 @@ class TcpStream {
     virtual void on_bytes(std::string_view bytes) noexcept = 0;
     virtual void on_end(bool reset) noexcept = 0;  // EOF, or an error; at most once
     virtual void on_flushed() noexcept = 0;        // what the socket had not taken at once is gone
-    // What was written is about to be handed to the socket. False: it must not (the handler closed the stream).
+    // What was written is about to be handed to the socket. False: it must not (the handler closed the
+    // stream).
     virtual bool on_sending() noexcept { return true; }
 
    protected:

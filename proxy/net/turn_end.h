@@ -1,8 +1,8 @@
 // What the streams of one loop have to send, handed to their sockets when a turn of the loop is over.
 //
-// All reads of a turn come before all its writes. So what one stream is told in a turn leaves in one piece, the
-// peers are woken by a row of sends and not one by one between our own work, and what the poll reported as
-// unasked is known before anything is sent behind it (law 1).
+// All reads of a turn come before all its writes. So what one stream is told in a turn leaves in one piece,
+// the peers are woken by a row of sends and not one by one between our own work, and what the poll reported
+// as unasked is known before anything is sent behind it (law 1).
 #pragma once
 
 #include <uv.h>

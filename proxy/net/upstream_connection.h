@@ -46,8 +46,8 @@ class UpstreamConnection final : public SecureStream::Handler {
   ~UpstreamConnection();
 
   void open();
-  // `look_first`: no reply is owed, and whatever has come by the time the bytes leave answers nothing (law 1).
-  // Should something be there then, they are not sent and the connection is lost.
+  // `look_first`: no reply is owed, and whatever has come by the time the bytes leave answers nothing (law
+  // 1). Should something be there then, they are not sent and the connection is lost.
   void write(const session::Output& bytes, bool look_first);
   // When the last commands were sent.
   std::int64_t burst_ms() const { return burst_ms_; }

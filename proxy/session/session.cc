@@ -88,6 +88,7 @@ void Session::client_bytes(std::string_view bytes, Now now, Effects& fx) {
 
 void Session::resume(Now now, Effects& fx) {
   if (pending_.empty() || blocked() || finished_) return;
+  if (command_waits_ && owes_replies()) return;  // it was looked at already
   // Views of this input may go into the effects, so the effects keep it.
   fx.kept_input.push_back(std::move(pending_));
   pending_.clear();
@@ -265,11 +266,13 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   // Only RCPTs may be on their way to the upstream together; every other command sees all replies
   // before it settled (RFC 2920 3.2 lets a server do that).
   const smtp::Command parsed = smtp::parse_command(line.text);
+  command_waits_ = false;
   if (!ledger_.empty()) {
     if (ledger_.size() >= smtp::limits::pipelined_commands) return 0;
     if (parsed.verb != smtp::Verb::rcpt) {
       if (parsed.verb == smtp::Verb::data && parsed.argument.empty()) send_data_early(fx);
-      if (owes_replies()) return 0;
+      command_waits_ = owes_replies();
+      if (command_waits_) return 0;
       flush_ledger(fx);
     }
   }

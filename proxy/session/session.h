@@ -230,6 +230,7 @@ class Session {
   Wait wait_ = Wait::none;
   bool finished_ = false;
   bool may_send_data_early_ = true;
+  bool command_waits_ = false;   // the next one, for the replies owed to those before it
   bool reply_may_wait_ = false;  // for the replies to what the client sent with this command
   bool lingers_ = false;
   bool greeted_ = false;   // banner sent

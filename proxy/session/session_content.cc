@@ -80,6 +80,7 @@ void Session::bdat(std::string_view argument, Now now, Effects& fx) {
   transaction_->content->chunk_last = chunk->last;
   input_ = Input::chunk;
   arm(Deadline::content, now);
+  env_.staged.clear();
   if (chunk->size_octets == 0) chunk_complete(now, fx);
 }
 
@@ -195,12 +196,8 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
     if (!passed(verdict, fx)) return;
   }
   const bool at_end = c.bdat ? (c.chunk_last && c.chunk_left == 0) : c.reader.done();
-  // The last piece waits for the last verdict.
-  if (!at_end) {
-    push_content(false, fx);
-  } else {
-    for (const std::string_view slice : env_.staged) c.held.append(slice);
-  }
+  // The last piece waits, staged, for the last verdict: content_complete() comes next.
+  if (!at_end) push_content(false, fx);
 }
 
 void Session::content_fault(smtp::BodyFault fault, Now, Effects& fx) {

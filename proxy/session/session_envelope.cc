@@ -162,8 +162,8 @@ void Session::upstream_ready(UpstreamLink& link, Now now, Effects& fx) {
 void Session::send_envelope(Effects& fx) {
   const Transaction& t = *transaction_;
   const config::Upstream& upstream = listener_.upstream;
-  // A reply too many that came since the last poll would shift all that follow. DATA's 354 can not be taken for
-  // another reply, nor another for it; where there will be none, the socket is asked.
+  // A reply too many that came since the last poll would shift all that follow. DATA's 354 can not be taken
+  // for another reply, nor another for it; where there will be none, the socket is asked.
   fx.check_upstream_silent = upstream_takes_chunks();
   std::string wire;
   if (upstream.client_identity == config::ClientIdentity::xforward) {
@@ -260,6 +260,7 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
         } else if (!transaction_->content->complete) {
           arm(Deadline::content, now);
         } else if (!transaction_->refusal) {
+          env_.staged.clear();
           end_message(now, fx);
         }
       }
@@ -286,8 +287,8 @@ void Session::mail_answered(const smtp::Reply& reply) {
   if (reply.code != 250) transaction_->upstream_refusal = relayed(reply);
 }
 
-// The client was told that this recipient is accepted. If the server now says otherwise, the message can not be
-// what the client believes it to be.
+// The client was told that this recipient is accepted. If the server now says otherwise, the message can not
+// be what the client believes it to be.
 void Session::repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   Transaction& t = *transaction_;
   t.repeats_recipient = false;

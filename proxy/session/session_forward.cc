@@ -67,8 +67,8 @@ bool Session::expects_data() const {
          transaction_->recipients.size() == 1 && pending_.empty();
 }
 
-// Another recipient after all. A server that has DATA takes no RCPT: where it has refused it, the connection is as
-// it was before; else the envelope begins anew on another one.
+// Another recipient after all. A server that has DATA takes no RCPT: where it has refused it, the connection
+// is as it was before; else the envelope begins anew on another one.
 void Session::take_back_data(Now now, Effects& fx) {
   Transaction& t = *transaction_;
   const bool begin_anew = t.inside_early_data();
@@ -138,17 +138,17 @@ void Session::push_data(bool last, Effects& fx) {
   }
 }
 
+// What is staged is the end of the content.
 void Session::end_message(Now now, Effects& fx) {
   Transaction& t = *transaction_;
-  if (t.upstream != UpstreamState::streaming)
-    return arm(Deadline::upstream, now);  // the 354 is still to come
-  if (t.content->chunks_outstanding > 0) {
-    // With no reply owed, what comes next can only be the answer to the whole message: were the last
-    // chunk sent behind others, a reply too many to one of these would pass for it (law 1).
+  // The 354 is still to come; or replies to chunks are: with no reply owed, what comes next can only be the
+  // answer to the whole message. Were the last chunk sent behind others, a reply too many to one of these
+  // would pass for it (law 1).
+  if (t.upstream != UpstreamState::streaming || t.content->chunks_outstanding > 0) {
+    for (const std::string_view slice : env_.staged) t.content->held.append(slice);
     return arm(Deadline::upstream, now);
   }
   fx.check_upstream_silent |= link_->outstanding() == 0;
-  env_.staged.clear();
   push_content(true, fx);
   t.upstream = UpstreamState::ended;
   t.ended_ms = now.mono_ms;
@@ -167,8 +167,8 @@ void Session::data_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   }
   if (reply.code == 354) {
     t.upstream = UpstreamState::streaming;
-    if (t.content->complete) return end_message(now, fx);
     env_.staged.clear();
+    if (t.content->complete) return end_message(now, fx);
     push_content(false, fx);
     arm(Deadline::content, now);
     return;
@@ -231,8 +231,8 @@ void Session::leave_upstream(Effects& fx) {
       fx.leave_upstream = Leave::cancel;
       return;
     case UpstreamState::envelope:
-      // Inside DATA only closing undoes what was begun. A session that has cost a connection this way gets at no
-      // more of them.
+      // Inside DATA only closing undoes what was begun. A session that has cost a connection this way gets at
+      // no more of them.
       if (!t.inside_early_data()) break;
       may_send_data_early_ = false;
       fx.leave_upstream = Leave::abort;
