@@ -1,10 +1,13 @@
 #include "proxy/net/tcp_stream.h"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <utility>
 
@@ -33,6 +36,26 @@ uv_stream_t* stream_of(uv_tcp_t& tcp) {
 constexpr std::size_t most_pieces = 64;  // of one system call
 // Content that fills a good part of the read buffer: copying it would cost more than a wake-up saves.
 constexpr std::size_t at_once_octets = 16 * 1024;
+
+// Fills of the read buffer for one stream, before others get their turn.
+constexpr int most_reads = 32;
+
+// As recv() and sendmsg(), which the C library makes cancellation points: in a program with threads that is two
+// atomic operations a call.
+long receive_from(int fd, std::span<char> buffer, int flags) {
+  return syscall(SYS_recvfrom, fd, buffer.data(), buffer.size(), flags | MSG_DONTWAIT, nullptr, nullptr);
+}
+
+long send_to(int fd, std::span<const iovec> pieces) {
+  constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (pieces.size() == 1) {
+    return syscall(SYS_sendto, fd, pieces[0].iov_base, pieces[0].iov_len, flags, nullptr, 0);
+  }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());  // NOLINT: only read
+  message.msg_iovlen = pieces.size();
+  return syscall(SYS_sendmsg, fd, &message, flags);
+}
 
 iovec iovec_of(std::string_view bytes) {
   return {const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
@@ -64,13 +87,20 @@ void TcpStream::abort() {
   if (handle_ == nullptr) return;
   forget_written();
   waits_for_room_ = false;
+  fd_ = -1;
   handle_->owner = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(&handle_->tcp),  // NOLINT: libuv's inheritance
            [](uv_handle_t* handle) { delete static_cast<Handle*>(handle->data); });
   handle_ = nullptr;
 }
 
-bool TcpStream::accept(uv_stream_t* server) { return uv_accept(server, stream_of(handle_->tcp)) == 0; }
+bool TcpStream::accept(uv_stream_t* server) {
+  return uv_accept(server, stream_of(handle_->tcp)) == 0 && find_descriptor();
+}
+
+bool TcpStream::find_descriptor() {
+  return uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd_) == 0;  // NOLINT: libuv's inheritance
+}
 
 int TcpStream::connect(const sockaddr* address) {
   auto request = std::make_unique<ConnectRequest>();
@@ -80,7 +110,10 @@ int TcpStream::connect(const sockaddr* address) {
         const std::unique_ptr<ConnectRequest> owner(static_cast<ConnectRequest*>(done->data));
         auto* handle = static_cast<Handle*>(done->handle->data);
         if (handle->owner == nullptr) return;
-        if (status == 0) uv_tcp_nodelay(&handle->tcp, 1);
+        if (status == 0) {
+          uv_tcp_nodelay(&handle->tcp, 1);
+          handle->owner->find_descriptor();
+        }
         handle->owner->handler_.on_connected(status);
       });
   if (result == 0) static_cast<void>(request.release());
@@ -97,26 +130,36 @@ void TcpStream::read(bool on) {
   }
 }
 
-void TcpStream::on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
-  const TcpStream* owner = static_cast<Handle*>(handle->data)->owner;
-  if (owner == nullptr) {
-    *buffer = uv_buf_init(nullptr, 0);
-    return;
-  }
-  const std::span<char> shared = owner->context_.read_buffer;
-  *buffer = uv_buf_init(shared.data(), static_cast<unsigned>(shared.size()));
+// No buffer: libuv then leaves the reading to us and says UV_ENOBUFS. Its own read() takes a longer way to a
+// socket than recv() does.
+void TcpStream::on_alloc(uv_handle_t*, std::size_t, uv_buf_t* buffer) noexcept {
+  *buffer = uv_buf_init(nullptr, 0);
 }
 
-void TcpStream::on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffer) noexcept {
+void TcpStream::on_read(uv_stream_t* stream, ssize_t status, const uv_buf_t*) noexcept {
   TcpStream* owner = static_cast<Handle*>(stream->data)->owner;
-  if (owner == nullptr || size == 0) return;
-  if (size > 0) {
-    owner->handler_.on_bytes({buffer->base, static_cast<std::size_t>(size)});
-    return;
+  if (owner == nullptr) return;
+  if (status == UV_ENOBUFS) return owner->receive();
+  if (status < 0) owner->end(status != UV_EOF);
+}
+
+void TcpStream::receive() {
+  const std::span<char> buffer = context_.read_buffer;
+  for (int rounds = 0; rounds < most_reads && reading_; ++rounds) {
+    const long size = receive_from(fd_, buffer, 0);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
+    if (size <= 0) return end(size < 0);
+    handler_.on_bytes({buffer.data(), static_cast<std::size_t>(size)});
+    // What fills the buffer has more behind it.
+    if (!open() || static_cast<std::size_t>(size) < buffer.size()) return;
   }
-  owner->read(false);
-  owner->ended_ = true;
-  owner->handler_.on_end(size != UV_EOF);
+}
+
+void TcpStream::end(bool reset) {
+  if (ended_) return;
+  read(false);
+  ended_ = true;
+  handler_.on_end(reset);
 }
 
 // --- writing --------------------------------------------------------------------------------------
@@ -196,20 +239,9 @@ void TcpStream::forget_written() {
 }
 
 // How much the socket takes at once. 0 on an error: the write that waits for room meets it again. Not
-// uv_try_write(): write() and writev() take a longer way to a socket than send() and sendmsg().
+// uv_try_write(): write() and writev() take a longer way to a socket too.
 std::size_t TcpStream::send_now(std::span<const iovec> pieces) const {
-  uv_os_fd_t fd = -1;
-  if (uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd) != 0) return 0;  // NOLINT
-  constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-  ssize_t sent = 0;
-  if (pieces.size() == 1) {
-    sent = ::send(fd, pieces[0].iov_base, pieces[0].iov_len, flags);
-  } else {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(pieces.data());  // NOLINT: only read
-    message.msg_iovlen = pieces.size();
-    sent = ::sendmsg(fd, &message, flags);
-  }
+  const long sent = send_to(fd_, pieces);
   return sent < 0 ? 0 : static_cast<std::size_t>(sent);
 }
 
@@ -232,18 +264,14 @@ void TcpStream::on_written(uv_write_t* request, int status) noexcept {
   TcpStream* stream = static_cast<Handle*>(request->handle->data)->owner;
   if (stream == nullptr) return;
   stream->waits_for_room_ = false;
-  if (status < 0) {
-    if (stream->ended_) return;
-    stream->read(false);
-    stream->ended_ = true;
-    return stream->handler_.on_end(true);
-  }
+  if (status < 0) return stream->end(true);
   stream->flush();
   if (stream->queued() == 0) stream->handler_.on_flushed();
 }
 
 std::size_t TcpStream::queued() const {
-  return handle_ == nullptr ? 0 : written_.size() + uv_stream_get_write_queue_size(stream_of(handle_->tcp));
+  return waits_for_room_ ? written_.size() + uv_stream_get_write_queue_size(stream_of(handle_->tcp))
+                         : written_.size();
 }
 
 void TcpStream::shutdown() {
@@ -256,11 +284,8 @@ void TcpStream::shutdown() {
 }
 
 bool TcpStream::readable_now() const {
-  uv_os_fd_t fd = -1;
-  if (handle_ == nullptr || uv_fileno(reinterpret_cast<uv_handle_t*>(&handle_->tcp), &fd) != 0)
-    return false;  // NOLINT
   char octet = 0;
-  return recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+  return handle_ != nullptr && receive_from(fd_, {&octet, 1}, MSG_PEEK) >= 0;
 }
 
 bool TcpStream::peer(sockaddr_storage& address) const {

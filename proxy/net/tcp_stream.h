@@ -78,8 +78,11 @@ class TcpStream {
   static constexpr std::size_t no_place = static_cast<std::size_t>(-1);
 
   static void on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept;
-  static void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buffer) noexcept;
+  static void on_read(uv_stream_t* stream, ssize_t status, const uv_buf_t*) noexcept;
   static void on_written(uv_write_t* request, int status) noexcept;
+  bool find_descriptor();
+  void receive();
+  void end(bool reset);
   void turn_over();
   bool goes_at_once(std::size_t octets, When when) const;
   std::size_t send_now(std::span<const iovec> pieces) const;
@@ -90,6 +93,7 @@ class TcpStream {
   LoopContext& context_;
   Handler& handler_;
   Handle* handle_;
+  int fd_ = -1;                   // its descriptor, once there is a connection
   std::string written_;           // not handed to the socket yet
   std::size_t place_ = no_place;  // in context_.turn_end
   bool waits_for_room_ = false;   // libuv has something that the socket did not take
