@@ -40,8 +40,8 @@ constexpr std::size_t at_once_octets = 16 * 1024;
 // Fills of the read buffer for one stream, before others get their turn.
 constexpr int most_reads = 32;
 
-// As recv() and sendmsg(), which the C library makes cancellation points: in a program with threads that is two
-// atomic operations a call.
+// As recv() and sendmsg(), which the C library makes cancellation points: in a program with threads that is
+// two atomic operations a call.
 long receive_from(int fd, std::span<char> buffer, int flags) {
   return syscall(SYS_recvfrom, fd, buffer.data(), buffer.size(), flags | MSG_DONTWAIT, nullptr, nullptr);
 }
@@ -76,7 +76,7 @@ void TcpStream::reopen() {
   uv_tcp_init(context_.loop, &handle_->tcp);
 }
 
-TcpStream::~TcpStream() { close(); }
+TcpStream::~TcpStream() { abort(); }
 
 void TcpStream::close() {
   flush();
