@@ -1,6 +1,7 @@
 // A TCP connection on a libuv loop. What is written leaves when the turn of the loop is over (turn_end.h),
 // long content at once; what the socket does not take is queued. The handle's memory belongs to uv_close, so
-// a TcpStream may be destroyed at any time outside its own callbacks.
+// a TcpStream may be destroyed at any time outside its own callbacks; what was not handed over by then is
+// dropped.
 #pragma once
 
 #include <sys/uio.h>

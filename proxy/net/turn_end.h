@@ -23,6 +23,7 @@ class TurnEnd {
 
   void start(uv_loop_t& loop);
   void close();  // before the loop is closed; later entries are never flushed
+  void flush();  // now, without waiting for the end of the turn
   // The place of a stream that is to be flushed, for remove().
   std::size_t add(TcpStream& stream);
   void remove(std::size_t place) { streams_[place] = nullptr; }
@@ -32,8 +33,6 @@ class TurnEnd {
   void give_buffer(std::string buffer);
 
  private:
-  void flush();
-
   static constexpr std::size_t spare_max = 64;
   static constexpr std::size_t spare_octets_max = 32 * 1024;
 

@@ -171,6 +171,7 @@ void Worker::stop() {
                [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
     }
     listening_.clear();
+    context_.turn_end.flush();  // what was said must not be lost with who said it
     connections_.clear();
     deliveries_.clear();
     retired_.clear();
