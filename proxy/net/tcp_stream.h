@@ -20,11 +20,14 @@ namespace portcullis::net {
 
 // What all connections of one loop share.
 struct LoopContext {
-  uv_loop_t* loop = nullptr;
-  std::span<char> read_buffer{};   // of the read under way
-  std::span<char> plain_buffer{};  // what TLS decrypted of it
-  std::string cipher_out{};        // what TLS encrypted, before it is handed to the socket
-  TurnEnd turn_end{};
+  LoopContext(uv_loop_t* of, std::span<char> for_reads, std::span<char> for_plaintext)
+      : loop(of), read_buffer(for_reads), plain_buffer(for_plaintext) {}
+
+  uv_loop_t* loop;
+  std::span<char> read_buffer;   // of the read under way
+  std::span<char> plain_buffer;  // what TLS decrypted of it
+  std::string cipher_out;        // what TLS encrypted, before it is handed to the socket
+  TurnEnd turn_end;
 };
 
 enum class When : std::uint8_t {

@@ -18,8 +18,6 @@ class TcpStreamTest : public ::testing::Test, protected TcpStream::Handler {
  protected:
   void SetUp() override {
     uv_loop_init(&loop_);
-    context_.loop = &loop_;
-    context_.read_buffer = buffer_;
     context_.turn_end.start(loop_);
     TcpStream::Handler& handler = *this;
     stream_ = std::make_unique<TcpStream>(context_, handler);
@@ -80,7 +78,7 @@ class TcpStreamTest : public ::testing::Test, protected TcpStream::Handler {
 
   uv_loop_t loop_{};
   std::vector<char> buffer_ = std::vector<char>(64 * 1024);
-  LoopContext context_;
+  LoopContext context_{&loop_, buffer_, {}};
   std::unique_ptr<TcpStream> stream_;
   int peer_ = -1;
   bool connected_ = false;
