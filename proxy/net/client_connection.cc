@@ -289,7 +289,7 @@ void ClientConnection::perform() {
 }
 
 void ClientConnection::carry_out_upstream() {
-  session::Effects& effects = worker_.effects();
+  const session::Effects& effects = worker_.effects();
   if (upstream_ != nullptr && !effects.upstream.empty()) {
     upstream_->write(effects.upstream, effects.check_upstream_silent);
   }
