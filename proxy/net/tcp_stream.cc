@@ -277,6 +277,7 @@ std::size_t TcpStream::queued() const {
 void TcpStream::shutdown() {
   flush();
   if (handle_ == nullptr) return;
+  await_room();                       // what is behind something the socket has no room for
   auto* request = new uv_shutdown_t;  // NOLINT: freed in its callback
   if (uv_shutdown(request, stream_of(handle_->tcp), [](uv_shutdown_t* done, int) { delete done; }) != 0) {
     delete request;

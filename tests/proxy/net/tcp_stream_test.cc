@@ -198,6 +198,19 @@ TEST_F(TcpStreamTest, ShutdownComesBehindWhatWasWritten) {
   EXPECT_TRUE(peer_sees_end());
 }
 
+TEST_F(TcpStreamTest, ShutdownComesBehindWhatWaitsForRoomToo) {
+  std::string all;
+  while (stream_->queued() == 0) {
+    all += std::string(100'000, 'x');
+    stream_->write(std::string(100'000, 'x'));
+  }
+  stream_->write("last words");
+  stream_->shutdown();
+  EXPECT_TRUE(arrives(all.size() + 10) == all + "last words");
+  turn();
+  EXPECT_TRUE(peer_sees_end());
+}
+
 TEST_F(TcpStreamTest, MoreThanABufferIsReadInOneTurn) {
   const std::string sent(150'000, 'x');
   const int size = 400'000;
