@@ -34,6 +34,8 @@ void SecureStream::on_bytes(std::string_view bytes) noexcept {
     context_.cipher_out.clear();
     const TlsStream::Status status = tls.handshake(context_.cipher_out);
     flush_cipher();
+    // At once: the peer waits for it, and one that leaves right after the handshake would not see its ticket.
+    tcp_.flush();
     if (status == TlsStream::Status::handshaking) return;
     if (status != TlsStream::Status::ok) return handler_.on_tls_failed(tls.error());
     handler_.on_tls_established();

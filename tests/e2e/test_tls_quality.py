@@ -27,27 +27,43 @@ def gateway(module_parts, module_directory, program, authority):
     return module_parts.use(Gateway(program, module_directory, settings(module_directory, pair, sink.port, limits=many)))
 
 
-@pytest.fixture(scope="module")
-def findings(gateway, authority, module_directory):
+def scan(names, gateway, authority, directory):
     """{listener: [finding]}; they are scanned side by side, as most of it is waiting."""
     scans = {}
-    for name in LISTENERS:
-        file = module_directory / f"testssl-{name}.json"
+    for name in names:
+        file = directory / f"testssl-{name}.json"
+        file.unlink(missing_ok=True)
         starttls = [] if name == "submissions" else ["-t", "smtp"]
         scans[name] = file, subprocess.Popen(
             ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--add-ca", authority.certificate,
              "--jsonfile", file, *CHECKS[name], *starttls, f"{ADDRESS}:{gateway.port(name)}"],
-            cwd=module_directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     found = {}
     try:
-        for name, (file, scan) in scans.items():
-            said, _ = scan.communicate(timeout=280)
+        for name, (file, running) in scans.items():
+            said, _ = running.communicate(timeout=280)
             assert file.exists(), said
             found[name] = json.loads(file.read_text())
     finally:
-        for _, scan in scans.values():
-            scan.kill()
-            scan.wait()
+        for _, running in scans.values():
+            running.kill()
+            running.wait()
+    return found
+
+
+def could_not_look(findings):
+    """Its s_client leaves right after the handshake; on a busy machine it now and then does before the ticket has
+    come, and the scanner then says that it could not connect. That is no finding, neither good nor bad."""
+    return any("because of connect problem" in finding["finding"] for finding in findings)
+
+
+@pytest.fixture(scope="module")
+def findings(gateway, authority, module_directory):
+    found = scan(LISTENERS, gateway, authority, module_directory)
+    for _ in range(2):
+        again = [name for name in LISTENERS if could_not_look(found[name])]
+        if again:
+            found |= scan(again, gateway, authority, module_directory)
     return found
 
 
