@@ -224,7 +224,6 @@ class Session {
   const UpstreamOffer offer_;
   std::int64_t started_ms_;
   std::int64_t deadline_ms_ = 0;
-  std::int64_t content_deadline_start_ms_ = 0;
   Deadline deadline_kind_ = Deadline::greeting;
   Input input_ = Input::command;
   Wait wait_ = Wait::none;
