@@ -86,7 +86,7 @@ void TcpStream::close() {
 void TcpStream::abort() {
   if (handle_ == nullptr) return;
   forget_written();
-  waits_for_room_ = false;
+  handed_over_ = 0;
   fd_ = -1;
   handle_->owner = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(&handle_->tcp),  // NOLINT: libuv's inheritance
@@ -201,7 +201,7 @@ void TcpStream::write(const session::Output& bytes, When when) {
 }
 
 bool TcpStream::goes_at_once(std::size_t octets, When when) const {
-  return when == When::soon && octets >= at_once_octets && queued() == 0;
+  return when == When::soon && octets >= at_once_octets && written_.empty() && handed_over_ == 0;
 }
 
 void TcpStream::keep(std::string_view bytes) {
@@ -222,7 +222,7 @@ void TcpStream::turn_over() {
 
 void TcpStream::flush() {
   // Behind what the socket has no room for: on_written() goes on.
-  if (handle_ == nullptr || written_.empty() || waits_for_room_) return;
+  if (handle_ == nullptr || written_.empty() || handed_over_ > 0) return;
   if (!handler_.on_sending()) return;
   const iovec piece = iovec_of(written_);
   const std::size_t sent = send_now({&piece, 1});
@@ -254,7 +254,7 @@ void TcpStream::await_room() {
   request->request.data = request.get();
   const uv_buf_t rest = uv_buf_init(request->bytes.data(), static_cast<unsigned>(request->bytes.size()));
   if (uv_write(&request->request, stream_of(handle_->tcp), &rest, 1, on_written) == 0) {
-    waits_for_room_ = true;
+    ++handed_over_;
     static_cast<void>(request.release());
   }
 }
@@ -263,15 +263,15 @@ void TcpStream::on_written(uv_write_t* request, int status) noexcept {
   const std::unique_ptr<WriteRequest> owner(static_cast<WriteRequest*>(request->data));
   TcpStream* stream = static_cast<Handle*>(request->handle->data)->owner;
   if (stream == nullptr) return;
-  stream->waits_for_room_ = false;
+  --stream->handed_over_;
   if (status < 0) return stream->end(true);
   stream->flush();
-  if (stream->queued() == 0) stream->handler_.on_flushed();
+  if (stream->open() && stream->queued() == 0) stream->handler_.on_flushed();
 }
 
 std::size_t TcpStream::queued() const {
-  return waits_for_room_ ? written_.size() + uv_stream_get_write_queue_size(stream_of(handle_->tcp))
-                         : written_.size();
+  return handed_over_ > 0 ? written_.size() + uv_stream_get_write_queue_size(stream_of(handle_->tcp))
+                          : written_.size();
 }
 
 void TcpStream::shutdown() {

@@ -100,7 +100,9 @@ class TcpStream {
   int fd_ = -1;                   // its descriptor, once there is a connection
   std::string written_;           // not handed to the socket yet
   std::size_t place_ = no_place;  // in context_.turn_end
-  bool waits_for_room_ = false;   // libuv has something that the socket did not take
+  // Writes that libuv has not called back about. Until it has, nothing may pass by it: what it sent at once
+  // is told later too, and something may have come behind that.
+  unsigned handed_over_ = 0;
   bool reading_ = false;
   bool ended_ = false;
 };

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <memory>
+#include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace portcullis::net {
@@ -141,6 +143,40 @@ TEST_F(TcpStreamTest, WhatTheSocketDoesNotTakeFollowsInOrder) {
   turn();
   EXPECT_EQ(stream_->queued(), 0U);
   EXPECT_GT(flushed_, 0);
+}
+
+// The peer reads all the while, so that there is room again at any moment: between what the socket did not
+// take and libuv's own attempt at it, between that and its callback, and behind it.
+TEST_F(TcpStreamTest, OrderHoldsWhenRoomComesAtAnyMoment) {
+  constexpr std::size_t total = 384UL * 1024 * 1024;
+  const auto octet_at = [](std::size_t place) { return static_cast<char>(place / 997 % 251); };
+  std::size_t read = 0;
+  std::size_t wrong = 0;
+  std::thread reader([&] {
+    std::string some(200'000, '\0');
+    std::minstd_rand random;
+    for (ssize_t size = 0; (size = recv(peer_, some.data(), random() % some.size() + 1, 0)) > 0;) {
+      for (const char octet : std::string_view(some).substr(0, static_cast<std::size_t>(size))) {
+        if (octet != octet_at(read++)) ++wrong;
+      }
+    }
+  });
+  std::string block(64UL * 1024, '\0');
+  for (std::size_t place = 0; place < total;) {
+    // As much as a session may write for one read of its client; then it waits until that is gone.
+    for (std::size_t i = 0; i < 1 + place / block.size() % 9 && place < total; ++i) {
+      for (char& octet : block) octet = octet_at(place++);
+      stream_->write(block);
+    }
+    do {
+      turn();
+    } while (stream_->queued() > 0);
+  }
+  stream_->shutdown();
+  turn();
+  reader.join();
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(read, total);
 }
 
 TEST_F(TcpStreamTest, WhoeverStoppedReadingForWhatIsQueuedHearsWhenItIsGone) {
