@@ -7,10 +7,22 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/etc/examples ${CMAKE_SOURCE_DIR}/etc/prometheus
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+# Compressed as Debian's policy wants it (12.1, 12.7), the same octets each time: no names, no dates.
+function(install_compressed from as destination)
+  set(packed ${CMAKE_BINARY_DIR}/compressed/${as}.gz)
+  install(CODE "
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/compressed)
+    execute_process(COMMAND gzip -9nc ${from} OUTPUT_FILE ${packed} COMMAND_ERROR_IS_FATAL ANY)")
+  install(FILES ${packed} DESTINATION ${destination})
+endfunction()
 foreach(section 5 8)
   file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.${section})
-  install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  foreach(page ${pages})
+    get_filename_component(name ${page} NAME)
+    install_compressed(${page} ${name} ${CMAKE_INSTALL_MANDIR}/man${section})
+  endforeach()
 endforeach()
+install_compressed(${CMAKE_SOURCE_DIR}/etc/changelog changelog ${CMAKE_INSTALL_DOCDIR})
 
 # The rest depends on the prefix that is chosen when installing: /etc goes with /usr.
 install(CODE "

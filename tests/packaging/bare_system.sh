@@ -86,7 +86,8 @@ prove_deb() {
     test "$(stat -c %U:%G:%a /etc/portcullis/portcullis.toml)" = root:portcullis:640
     test -L /etc/systemd/system/multi-user.target.wants/portcullis.service || ! command -v deb-systemd-helper
     for file in /lib/systemd/system/portcullis.{service,socket} /usr/share/doc/portcullis/copyright \
-      /usr/share/man/man8/portcullis.8* /usr/share/man/man5/portcullis.toml.5*; do test -s "$file"; done
+      /usr/share/man/man8/portcullis.8.gz /usr/share/man/man5/portcullis.toml.5.gz; do test -s "$file"; done
+    zcat /usr/share/doc/portcullis/changelog.gz | head -n 1 | grep -F "portcullis ($(dpkg-query -W -f "\${Version}" portcullis))"
     grep -x "ExecStart=/usr/sbin/portcullis serve --config /etc/portcullis/portcullis.toml" \
       /lib/systemd/system/portcullis.service
     test "$(dpkg-query -W -f "\${Conffiles}" portcullis | grep -c /)" = 1
