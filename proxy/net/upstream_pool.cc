@@ -12,6 +12,7 @@ using session::LinkFailure;
 namespace {
 
 constexpr std::int64_t down_ms = 2'000;                // a server that failed is asked last for so long
+constexpr std::int64_t steady_ms = 10'000;             // without a failure before others are left for it
 constexpr std::int64_t clear_text_ms = 5 * 60 * 1000;  // opportunistic TLS failed: in the clear for so long
 constexpr std::int64_t surplus_ms = 1'000;             // idle ones above idle_max are kept for so long
 constexpr std::int64_t settle_ms = 10'000;             // for replies still owed by a connection given back
@@ -172,11 +173,21 @@ void UpstreamPool::cancel(ClientConnection& client) {
 
 // --- opening --------------------------------------------------------------------------------------
 
+bool UpstreamPool::usable(std::size_t server) const {
+  return servers_[server].down_until_ms <= host_.mono_ms() && snapshot_.health->up(upstream_, server);
+}
+
+// Usable, and not only for the moment: a server that is full takes some connections and refuses others.
+bool UpstreamPool::steady(std::size_t server) const {
+  const std::int64_t down_until = servers_[server].down_until_ms;
+  return usable(server) && (down_until == 0 || down_until - down_ms + steady_ms <= host_.mono_ms());
+}
+
 std::size_t UpstreamPool::next_server(std::size_t from) const {
   // In order of preference; servers known to be down only when nothing else is left.
   const std::int64_t now = host_.mono_ms();
   for (std::size_t i = from; i < settings_.servers.size(); ++i) {
-    if (servers_[i].down_until_ms <= now && snapshot_.health->up(upstream_, i)) return i;
+    if (usable(i)) return i;
   }
   for (std::size_t i = from; i < settings_.servers.size(); ++i) {
     if (servers_[i].down_until_ms <= now) return i;
@@ -260,6 +271,35 @@ void UpstreamPool::park(UpstreamConnection& connection) {
   if (bound_to_client() && !waiters_.empty()) open_more();
 }
 
+// Whether there is an open connection to a server that comes before this one's.
+bool UpstreamPool::outdone(const UpstreamConnection& connection) const {
+  const std::size_t server = connection.target().server;
+  return server > 0 && !bound_to_client() &&
+         std::any_of(connections_.begin(), connections_.end(), [&](const auto& other) {
+           return other->target().server < server && other->opened() && !other->lost() &&
+                  steady(other->target().server);
+         });
+}
+
+// After a failover: tries a server that is up again with one connection that nobody waits for; when that one
+// stands, what is idle elsewhere goes. What is in use follows when it is given back.
+void UpstreamPool::return_to_preferred() {
+  if (bound_to_client() || connections_.empty()) return;
+  const auto last =
+      std::max_element(connections_.begin(), connections_.end(),
+                       [](const auto& a, const auto& b) { return a->target().server < b->target().server; });
+  if ((*last)->target().server == 0) return;
+  const std::size_t best = next_server(0);
+  if (best >= (*last)->target().server || !steady(best)) return;
+  const bool tried = std::any_of(connections_.begin(), connections_.end(),
+                                 [&](const auto& connection) { return connection->target().server == best; });
+  const std::size_t most = std::size_t{settings_.connections_max} * settings_.servers.size();
+  if (!tried && settings_.idle_max > 0 && connections_.size() < most) start(best, {}, nullptr);
+  for (const std::vector<UpstreamConnection*> idle = idle_; UpstreamConnection * connection : idle) {
+    if (outdone(*connection)) drop(*connection);
+  }
+}
+
 // --- giving back ----------------------------------------------------------------------------------
 
 void UpstreamPool::forget(ClientConnection& client) {
@@ -284,7 +324,9 @@ void UpstreamPool::release(UpstreamConnection& connection) {
 
 // Nobody has it and it owes nothing.
 void UpstreamPool::settled(UpstreamConnection& connection) {
-  if (connection.transactions >= settings_.transactions_per_connection) return drop(connection);
+  if (connection.transactions >= settings_.transactions_per_connection || outdone(connection)) {
+    return drop(connection);
+  }
   hand_over(connection);
 }
 
@@ -413,6 +455,7 @@ void UpstreamPool::sweep() {
     shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
     host_.deny_later(client, LinkFailure::busy, "no connection became free in time");
   }
+  return_to_preferred();
   // Not at once when given back: under load the next session would have to open it again.
   const auto surplus_since = now - surplus_ms;
   while (idle_.size() > settings_.idle_max && idle_.front()->idle_since_ms <= surplus_since) {

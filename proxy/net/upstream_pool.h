@@ -1,9 +1,10 @@
 // The connections of one worker to one upstream: kept warm for reuse, bounded, with failover over its
 // servers and a bounded queue of sessions that wait.
 //
-// A session gets the connection opened or used last (it is the most likely to live). A connection
-// comes back clean: what it still owes is read first, and anything unexpected ends it. With
-// client_identity = "xclient" a connection stays bound to the client that the server was told of, and is
+// A session gets the connection opened or used last (it is the most likely to live). Once a server that comes
+// before others is up again, and a connection to it stands, those to the others are given up as they come
+// back. A connection comes back clean: what it still owes is read first, and anything unexpected ends it.
+// With client_identity = "xclient" a connection stays bound to the client that the server was told of, and is
 // given up when the bound on connections leaves no room for another client.
 #pragma once
 
@@ -61,6 +62,10 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void open_more();
   bool start(std::size_t server, session::XClient xclient, ClientConnection* bound);
   std::size_t next_server(std::size_t after) const;
+  bool usable(std::size_t server) const;
+  bool steady(std::size_t server) const;
+  bool outdone(const UpstreamConnection& connection) const;
+  void return_to_preferred();
   void settled(UpstreamConnection& connection);
   void hand_over(UpstreamConnection& connection);
   void park(UpstreamConnection& connection);
