@@ -177,6 +177,8 @@ void MimeScanner::end_of_part_header() {
 
 void MimeScanner::header_line(std::string_view line) {
   if (line == "\r\n" || line == "\n") return end_of_part_header();
+  // Of such a line only the beginning is known: it may delimit, or not.
+  facts_.limit_exceeded = facts_.limit_exceeded || line.size() > limits::mime_part_header_octets;
   auto delimiter = find_delimiter(line);
   if (!delimiter && !(line.starts_with("--") && !line.contains(':'))) {
     if (part_header_.size() + line.size() <= limits::mime_part_header_octets) {
@@ -235,7 +237,7 @@ std::size_t MimeScanner::take_line(std::string_view content) {
   const bool complete = line_feed != std::string_view::npos;
   const std::size_t octets = complete ? line_feed + 1 : content.size();
   if (complete && line_.empty()) {
-    end_of_line(content.substr(0, octets));
+    end_of_line(content.substr(0, std::min(octets, limit + 1)));  // as if it had come in pieces
     return octets;
   }
   line_ += content.substr(0, std::min(octets, limit + 1 - line_.size()));
@@ -247,8 +249,13 @@ void MimeScanner::end_of_line(std::string_view line) {
   if (state_ == State::header) return header_line(line);
   state_ = State::text;
   line_start_ = true;
-  if (line.size() > delimiter_line_octets) return;
-  if (const auto delimiter = find_delimiter(line)) pass(*delimiter);
+  const auto delimiter = find_delimiter(line);
+  if (line.size() > delimiter_line_octets) {
+    // What is not kept decides whether it is one, and what follows it goes uncounted.
+    facts_.limit_exceeded = facts_.limit_exceeded || delimiter;
+    return;
+  }
+  if (delimiter) pass(*delimiter);
 }
 
 MimeFacts MimeScanner::finish() {

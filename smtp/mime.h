@@ -24,7 +24,7 @@ struct MimeFacts {
   std::size_t parts = 0;  // leaf parts
   std::size_t attachments = 0;
   std::size_t depth = 0;        // deepest nesting of multiparts
-  bool limit_exceeded = false;  // depth, part count, boundary or part header limit: counts are lower bounds
+  bool limit_exceeded = false;  // depth, part count, boundary, part header or line: counts are lower bounds
   bool malformed = false;       // e.g. a multipart without boundary (counted as one leaf)
   bool operator==(const MimeFacts&) const = default;
 };

@@ -229,7 +229,30 @@ TEST(MimeScanner, LongDelimiterLines) {
     const std::string body = "--b\r\n\r\nx\r\n--b" + std::string(padding, ' ') + "\r\n\r\ny\r\n";
     const auto whole = scan(mixed, body, {body.size()});
     EXPECT_EQ(whole.parts, padding <= 251 ? 2u : 1u) << padding;
+    EXPECT_EQ(whole.limit_exceeded, padding > 251) << padding;
     for (const auto& cuts : segmentations(body.size())) EXPECT_EQ(scan(mixed, body, cuts), whole) << padding;
+  }
+  // Readers take any padding: what such lines delimit must not go uncounted and unseen.
+  std::string hidden;
+  for (int i = 0; i < 50; ++i) {
+    hidden += "--b" + std::string(300, ' ') + "\r\nContent-Disposition: attachment\r\n\r\nx\r\n";
+  }
+  EXPECT_TRUE(scan(mixed, hidden + "--b--\r\n", {hidden.size() + 7}).limit_exceeded);
+  // Long lines of text are none.
+  const std::string text =
+      "--b\r\n\r\n--" + std::string(300, '-') + "\r\n--c" + std::string(300, ' ') + "\r\n--b--\r\n";
+  EXPECT_EQ(scan(mixed, text, {text.size()}), facts(1, 0, 1));
+}
+
+// So is a line of a part's header, which may be longer.
+TEST(MimeScanner, LongLinesOfPartHeaders) {
+  for (const std::size_t padding :
+       {limits::mime_part_header_octets - 10, limits::mime_part_header_octets + 10}) {
+    const std::string body = "--b\r\nX: y\r\n--b" + std::string(padding, ' ') + "z\r\n\r\nx\r\n--b--\r\n";
+    const auto whole = scan(mixed, body, {body.size()});
+    EXPECT_EQ(whole.limit_exceeded, padding > limits::mime_part_header_octets) << padding;
+    for (const auto& cuts : segmentations(body.size(), 2))
+      EXPECT_EQ(scan(mixed, body, cuts), whole) << padding;
   }
 }
 
