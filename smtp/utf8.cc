@@ -24,14 +24,14 @@ constexpr Form forms[] = {
 struct Range {
   char32_t first, last;
 };
-// Soft hyphen, Arabic letter mark, Hangul and Mongolian fillers, zero-width and bidi marks, separators,
-// bidi embeddings and isolates, invisible operators, variation selectors, BOM, interlinear annotation,
-// shorthand and musical format controls, tags.
+// Soft hyphen, grapheme joiner, Arabic letter mark, Hangul and Mongolian fillers, Khmer vowels that are never
+// written, zero-width and bidi marks, separators, bidi embeddings and isolates, invisible operators,
+// variation selectors, BOM, interlinear annotation, hieroglyph, shorthand and musical format controls, tags.
 constexpr Range hidden[] = {
-    {0xad, 0xad},       {0x61c, 0x61c},     {0x115f, 0x1160},   {0x180b, 0x180f},
-    {0x200b, 0x200f},   {0x2028, 0x202e},   {0x2060, 0x206f},   {0x3164, 0x3164},
-    {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb},
-    {0x13430, 0x1345f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},     {0x115f, 0x1160}, {0x17b4, 0x17b5},
+    {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},   {0x2060, 0x206f}, {0x3164, 0x3164},
+    {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb}, {0x13430, 0x1345f},
+    {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
 };
 
 }  // namespace

@@ -110,10 +110,13 @@ TEST(JsonString, ShowsNothingDangerous) {
       {"\xe2\x80\xa8\xe2\x80\xa9", R"("\u2028\u2029")"},                    // line separators
       {"\xe2\x80\x8b\xef\xbb\xbf\xe2\x81\xa0", R"("\u200b\ufeff\u2060")"},  // zero width
       {"\xf3\xa0\x80\x81", R"("\udb40\udc01")"},                            // tag
-      {"\x80|\xff|\xc3", "\"\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd\""},     // no lead, never, cut short
-      {"\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},                         // overlong '/'
-      {"\xe0\x80\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},         // overlong
-      {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},         // surrogate
+      {"\u034f\u17b4\u17b5\u180f",
+       R"("\u034f\u17b4\u17b5\u180f")"},                          // joiner, vowels nobody writes, selector
+      {"\U00013430\U00013455", R"("\ud80d\udc30\ud80d\udc55")"},  // controls of hieroglyphs
+      {"\x80|\xff|\xc3", "\"\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd\""},  // no lead, never, cut short
+      {"\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},                      // overlong '/'
+      {"\xe0\x80\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},      // overlong
+      {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},      // surrogate
       {"\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},  // beyond U+10FFFF
       {"\xf0\x9f\x93\"", "\"\xef\xbf\xbd\\\"\""},  // a lead does not eat a quote
       {"\xe2\x82\n", "\"\xef\xbf\xbd\\n\""},

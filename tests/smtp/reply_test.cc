@@ -66,6 +66,8 @@ TEST(AppendWire, CutsLongLinesButNoCharacter) {
 TEST(CleanedText, KeepsLinesAndLengthWithinBounds) {
   EXPECT_EQ(cleaned_text("a\nb\r\x1b\xff", 100), "a\nb???");
   EXPECT_EQ(cleaned_text("a\u202eb\u200bc\u00e9", 100), "a???b???c\u00e9");  // bidi, invisible, and a letter
+  EXPECT_EQ(cleaned_text("a\u034f\u17b4\u17b5\u180f\U00013430", 100),
+            "a" + std::string(2 + 3 + 3 + 3 + 4, '?'));
   EXPECT_EQ(cleaned_text("abc", 2), "ab");
   EXPECT_EQ(cleaned_text("a\xc3\xa9", 2), "a");
   EXPECT_EQ(cleaned_text("", 0), "");
