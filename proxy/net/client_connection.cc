@@ -169,6 +169,8 @@ void ClientConnection::on_flushed() noexcept {
 }
 
 void ClientConnection::on_upstream_granted(UpstreamConnection& connection) {
+  // This client went while it was on its way: somebody else may have it.
+  if (dead_ && !connection.lost()) return pool().release(connection);
   if (dead_) return;
   if (connection.lost()) {
     const session::UpstreamLink& link = connection.link();

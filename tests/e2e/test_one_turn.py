@@ -1,0 +1,86 @@
+"""What the gateway finds at once: it is stopped while its peers speak, and sees all of it when it goes on, in the
+order a test chose. And peers that go, or have said all, while something is on its way to them."""
+
+import base64
+import contextlib
+import pathlib
+import signal
+import smtplib
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import pytest
+
+from faulty_upstream import DONE, GO_ON, FaultyUpstream
+from parts.gateway import ALICE, PASSWORD, Gateway, settings
+from parts.loopback import ADDRESS, wait_until
+from wire import Wire
+
+
+@pytest.fixture
+def upstream(parts):
+    return parts.use(FaultyUpstream())
+
+
+@pytest.fixture
+def start(program, parts, directory, pair, upstream):
+    def started(users=((ALICE, PASSWORD),), **changes):
+        tree = settings(directory, pair, upstream.port, workers=1, **changes)
+        tree["upstream"][0] |= {"probe_interval": "1h", "connections_max": 1, "waiting_timeout": "2s"}
+        running = parts.use(Gateway(program, directory, tree, users=users))
+        wait_until(lambda: upstream.connections > 0, "the probe")
+        return running
+    return started
+
+
+@contextlib.contextmanager
+def stopped(gateway):
+    gateway.send(signal.SIGSTOP)
+    threads = pathlib.Path(f"/proc/{gateway.process.pid}/task")
+    wait_until(lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads.glob("*/stat")),
+               "all threads to stop")
+    try:
+        yield
+        time.sleep(0.1)  # what was sent has arrived
+    finally:
+        gateway.send(signal.SIGCONT)
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def message(client):
+    client.envelope()
+    assert client.ask(b"DATA")[0] == 354
+    client.send(b"From: out@else.test\r\n\r\nbody\r\n.\r\n")
+    assert client.reply()[0] == 250
+
+
+def test_client_goes_while_its_connection_is_on_its_way(start, upstream):
+    """The next one gets that connection: it is neither kept for the dead, nor are they told of its end."""
+    gateway = start()
+    answer = threading.Event()
+
+    def wait(_):
+        answer.wait(10)
+        return GO_ON
+    upstream.fault("EHLO", wait)
+    gone = Wire(gateway.port("mx"))
+    before = upstream.commands.count(b"EHLO mx.example.com")
+    assert gone.ask(b"MAIL FROM:<out@else.test>")[0] == 250
+    gone.send(b"RCPT TO:<bob@example.com>\r\n")
+    wait_until(lambda: upstream.commands.count(b"EHLO mx.example.com") > before, "a connection being opened")
+    with stopped(gateway):
+        answer.set()
+        time.sleep(0.1)
+        reset(gone.socket)
+    with Wire(gateway.port("mx")) as client:
+        message(client)
+        upstream.hang_up()
+        time.sleep(0.3)
+        message(client)
