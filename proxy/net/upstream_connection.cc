@@ -56,7 +56,9 @@ void UpstreamConnection::open() {
     const std::unique_ptr<Resolve> owned(static_cast<Resolve*>(request->data));
     if (owned->owner != nullptr) {
       owned->owner->resolve_ = nullptr;
-      if (status == 0) {
+      if (owned->owner->lost_) {
+        // Found too late. Its owner keeps it a moment longer, but there is no socket any more.
+      } else if (status == 0) {
         owned->owner->addresses_.reset(std::exchange(found, nullptr));
         owned->owner->next_address_ = owned->owner->addresses_.get();
         owned->owner->connect_to_next();
