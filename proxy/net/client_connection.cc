@@ -329,13 +329,13 @@ void ClientConnection::start_tls() {
 void ClientConnection::authenticate(auth::Request request) {
   if (!token_) token_ = std::make_shared<ClientConnection*>(this);
   // The answer may come on this thread (cache) or another: always by way of the worker's mailbox, so
-  // that it never arrives inside an event.
-  generation_->snapshot->auth->authenticate(std::move(request),
-                                            [token = token_, &worker = worker_](auth::Outcome outcome) {
-                                              worker.post([token, outcome = std::move(outcome)]() mutable {
-                                                if (*token != nullptr) (*token)->on_auth(std::move(outcome));
-                                              });
-                                            });
+  // that it never arrives inside an event, and may come when the worker is no more.
+  generation_->snapshot->auth->authenticate(
+      std::move(request), [token = token_, mailbox = worker_.mailbox()](auth::Outcome outcome) {
+        mailbox->post([token, outcome = std::move(outcome)]() mutable {
+          if (*token != nullptr) (*token)->on_auth(std::move(outcome));
+        });
+      });
 }
 
 void ClientConnection::wake_after(std::uint32_t delay_ms) {

@@ -28,9 +28,6 @@ uv_handle_t* handle_of(T* handle) {
   return reinterpret_cast<uv_handle_t*>(handle);  // NOLINT: libuv's inheritance
 }
 
-// The worker whose thread this is.
-thread_local const Worker* this_worker = nullptr;
-
 }  // namespace
 
 struct Worker::Listening {
@@ -51,12 +48,7 @@ Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapsho
   async_.data = sweep_timer_.data = check_.data = this;
   uv_async_init(&loop_, &async_, [](uv_async_t* async) {
     auto& self = *static_cast<Worker*>(async->data);
-    std::vector<std::function<void()>> tasks;
-    {
-      const std::lock_guard lock(self.mutex_);
-      tasks.swap(self.mailbox_);
-    }
-    for (const auto& task : tasks) {
+    for (const auto& task : self.mailbox_->take()) {
       task();
       self.settle();
     }
@@ -89,18 +81,6 @@ std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const 
 
 // --- other threads --------------------------------------------------------------------------------
 
-void Worker::post(std::function<void()> task) {
-  if (this_worker == this) {
-    own_tasks_.push_back(std::move(task));
-    return;
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    mailbox_.push_back(std::move(task));
-  }
-  uv_async_send(&async_);
-}
-
 void Worker::run(const std::vector<BoundSocket>& sockets) {
   for (const BoundSocket& socket : sockets) listen(socket);
   uv_timer_start(
@@ -110,7 +90,7 @@ void Worker::run(const std::vector<BoundSocket>& sockets) {
 }
 
 void Worker::thread() {
-  this_worker = this;
+  mailbox_->belongs_to_this_thread();
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index_)).c_str());
   uv_run(&loop_, UV_RUN_DEFAULT);
   uv_loop_close(&loop_);
@@ -181,6 +161,7 @@ void Worker::stop() {
     uv_close(handle_of(&sweep_timer_), nullptr);
     uv_close(handle_of(&check_), nullptr);
     context_.turn_end.close();
+    mailbox_->close();
     uv_close(handle_of(&async_), nullptr);
   });
 }
@@ -313,10 +294,8 @@ void Worker::bury(std::unique_ptr<UpstreamConnection> connection) {
 
 void Worker::settle() {
   // Deliveries may cause further ones.
-  while (!deliveries_.empty() || !own_tasks_.empty()) {
-    std::vector<std::function<void()>> tasks;
-    tasks.swap(own_tasks_);
-    for (const auto& task : tasks) task();
+  while (!deliveries_.empty() || !mailbox_->own_empty()) {
+    for (const auto& task : mailbox_->take_own()) task();
     std::vector<Delivery> now;
     now.swap(deliveries_);
     for (Delivery& delivery : now) {

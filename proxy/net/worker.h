@@ -10,12 +10,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "proxy/net/client_connection.h"
+#include "proxy/net/mailbox.h"
 #include "proxy/net/snapshot.h"
 #include "proxy/net/upstream_pool.h"
 #include "proxy/session/effects.h"
@@ -47,7 +48,9 @@ class Worker final : public PoolHost {
   // Any thread. A task posted by the worker itself runs when the event under way is over, and costs no
   // wake-up.
   void run(const std::vector<BoundSocket>& sockets);
-  void post(std::function<void()> task);
+  void post(std::function<void()> task) { mailbox_->post(std::move(task)); }
+  // For those who may outlive the worker.
+  const std::shared_ptr<Mailbox>& mailbox() const { return mailbox_; }
   // New sessions use `snapshot`; `sockets` are those not listened on yet, `keys` all that remain.
   void reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundSocket> sockets,
               std::vector<std::pair<std::string, std::size_t>> keys);
@@ -124,9 +127,8 @@ class Worker final : public PoolHost {
   std::int64_t sweep_due_ms_ = 0;
   std::uint64_t sequence_ = 0;
   bool draining_ = false;
-  std::mutex mutex_;
-  std::vector<std::function<void()>> mailbox_;
-  std::vector<std::function<void()>> own_tasks_;  // posted by this thread: run when the event is over
+  // What this thread posts itself runs when the event is over.
+  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(async_);
   std::thread thread_;
 };
 

@@ -84,3 +84,37 @@ def test_client_goes_while_its_connection_is_on_its_way(start, upstream):
         upstream.hang_up()
         time.sleep(0.3)
         message(client)
+
+
+class Deaf:
+    """A server that takes connections and never says a word."""
+
+    def __init__(self):
+        self._listener = socket.create_server((ADDRESS, 0))
+        self.port = self._listener.getsockname()[1]
+        self.asked = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.asked.append(self._listener.accept()[0])
+
+    def stop(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def test_answer_about_a_login_when_all_is_over(start, parts):
+    """The client has gone, the program ends: there is no worker any more that could be told. The exit is clean."""
+    deaf = parts.use(Deaf())
+    gateway = start(users=(), auth={"backends": ["imap"], "imap": {
+        "server": f"{ADDRESS}:{deaf.port}", "tls": "off", "deadline": "5s"}})
+    client = smtplib.SMTP_SSL(ADDRESS, gateway.port("submissions"), timeout=10, context=ssl._create_unverified_context())
+    client.ehlo("client.test")
+    client.putcmd("AUTH", "PLAIN " + base64.b64encode(f"\0{ALICE}\0{PASSWORD}".encode()).decode())
+    wait_until(lambda: deaf.asked, "the directory to be asked")
+    client.file.close()
+    reset(client.sock)
+    wait_until(lambda: gateway.metric("portcullis_connections_active") == 0, "the session to end")
+    gateway.stop()
