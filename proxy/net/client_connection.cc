@@ -127,6 +127,8 @@ void ClientConnection::on_plain(std::string_view bytes) noexcept {
 
 void ClientConnection::on_end(bool reset) noexcept {
   if (dead_) return;
+  // Who will say no more may still hear: what is queued goes out first, and on_flushed() comes back.
+  if (closing_ && !reset && stream_.tcp().queued() > 0) return;
   if (closing_) return close_now();
   if (header_deadline_ms_ != 0) {
     return proxy_header_failed(metrics::ProxyVersion::none, metrics::ProxyResult::malformed);

@@ -86,6 +86,19 @@ def test_client_goes_while_its_connection_is_on_its_way(start, upstream):
         message(client)
 
 
+def test_client_that_has_said_all_still_hears_all(start):
+    """Many commands and the end of what the client sends; it reads later, more than its connection holds."""
+    gateway = start(limits={"commands_without_mail": 100000}, hostname=".".join(["x" * 60] * 4))
+    client = Wire(gateway.port("mx"), receive_octets=4096)
+    commands = 8100
+    with stopped(gateway):
+        client.send(b"EHLO x\r\n" * commands + b"QUIT\r\n")
+        client.socket.shutdown(socket.SHUT_WR)
+    time.sleep(0.5)
+    codes = [code for code, _ in client.replies()]
+    assert codes == [250] * commands + [221]
+
+
 class Deaf:
     """A server that takes connections and never says a word."""
 

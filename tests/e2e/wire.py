@@ -9,8 +9,14 @@ MX = "mx"
 
 
 class Wire:
-    def __init__(self, port, greet=True, timeout=20, source=""):
-        self.socket = socket.create_connection((ADDRESS, port), timeout=timeout, source_address=(source, 0))
+    def __init__(self, port, greet=True, timeout=20, source="", receive_octets=0):
+        """receive_octets: how much it takes that it has not read yet (0: as the system likes)."""
+        self.socket = socket.socket()
+        if receive_octets:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
+        self.socket.settimeout(timeout)
+        self.socket.bind((source, 0))
+        self.socket.connect((ADDRESS, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         if greet:
