@@ -55,7 +55,7 @@ void SecureStream::on_bytes(std::string_view bytes) noexcept {
 void SecureStream::write(const session::Output& bytes, When when) {
   if (bytes.empty()) return;
   if (!tls_) return tcp_.write(bytes, when);
-  if (tls_->status() != TlsStream::Status::ok) return;
+  if (!tls_->may_write()) return;
   context_.cipher_out.clear();
   encrypt(bytes);
   flush_cipher(when);
@@ -89,7 +89,7 @@ void SecureStream::encrypt_gathered(const session::Output& bytes) {
 }
 
 void SecureStream::close_notify() {
-  if (!tls_ || tls_->status() != TlsStream::Status::ok) return;
+  if (!tls_ || !tls_->may_write()) return;
   context_.cipher_out.clear();
   tls_->shutdown(context_.cipher_out);
   flush_cipher();

@@ -128,7 +128,7 @@ std::size_t TlsStream::read(std::span<char> buffer, std::string& out) {
 }
 
 bool TlsStream::write(std::string_view plain, std::string& out) {
-  if (status_ != Status::ok) return false;
+  if (!may_write()) return false;
   ERR_clear_error();
   output_ = &out;
   const int result = plain.empty() ? 0 : SSL_write(ssl_.get(), plain.data(), static_cast<int>(plain.size()));
@@ -139,7 +139,7 @@ bool TlsStream::write(std::string_view plain, std::string& out) {
 }
 
 void TlsStream::shutdown(std::string& out) {
-  if (status_ != Status::ok || (SSL_get_shutdown(ssl_.get()) & SSL_SENT_SHUTDOWN) != 0) return;
+  if (!may_write() || (SSL_get_shutdown(ssl_.get()) & SSL_SENT_SHUTDOWN) != 0) return;
   ERR_clear_error();
   output_ = &out;
   SSL_shutdown(ssl_.get());

@@ -36,6 +36,10 @@ class TlsStream {
   // close_notify, once.
   void shutdown(std::string& out);
   Status status() const { return status_; }
+  // The peer's close_notify (closed) ends what it says, not what it is told (RFC 8446 6.1).
+  bool may_write() const {
+    return status_ == Status::ok || (status_ == Status::closed && SSL_in_init(ssl_.get()) == 0);
+  }
   SSL* ssl() const { return ssl_.get(); }
   const std::string& error() const { return error_; }
   metrics::TlsFailure failure() const { return failure_; }

@@ -161,3 +161,31 @@ def test_state_before_tls_is_forgotten(gateway):
 def test_certificate_expiry_is_a_metric(gateway):
     values = [v for n, _, v in gateway.samples() if n == "portcullis_tls_certificate_not_after_timestamp_seconds"]
     assert len(values) == 2 and all(v > 1.7e9 for v in values)
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_client_that_has_said_all_still_hears_all(gateway, authority, version):
+    """close_notify right behind its commands ends what it sends (RFC 8446 6.1), not what it is told."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+    arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(arrived, leaving, server_hostname="mx.example.com")
+    with socket.create_connection((ADDRESS, gateway.port("submissions")), timeout=10) as plain:
+        def until_done(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    plain.sendall(leaving.read())
+                    octets = plain.recv(65536)
+                    arrived.write(octets) if octets else arrived.write_eof()
+        until_done(client.do_handshake)
+        assert until_done(lambda: client.read(1000)).startswith(b"220 ")
+        client.write(b"NOOP\r\nRSET\r\nQUIT\r\n")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.unwrap()
+        said = b""
+        with pytest.raises(ssl.SSLZeroReturnError):  # the gateway's own close_notify
+            while octets := until_done(lambda: client.read(1000)):
+                said += octets
+        assert [line[:3] for line in said.split(b"\r\n")] == [b"250", b"250", b"221", b""]
