@@ -274,6 +274,10 @@ std::size_t TcpStream::queued() const {
                           : written_.size();
 }
 
+bool TcpStream::awaits_room() const {
+  return handed_over_ > 0 && uv_stream_get_write_queue_size(stream_of(handle_->tcp)) > 0;
+}
+
 void TcpStream::shutdown() {
   flush();
   if (handle_ == nullptr) return;

@@ -66,6 +66,7 @@ class TcpStream {
   // Hands over what is written without waiting for the end of the turn.
   void flush();
   std::size_t queued() const;  // octets written that the socket has not taken
+  bool awaits_room() const;    // of what was handed over, the socket has not taken all
   void shutdown();             // FIN after what is written
   void close();                // hands over what the socket takes at once, and closes
   void abort();                // closes; what was not handed over is dropped

@@ -167,6 +167,7 @@ bool UpstreamConnection::on_sending() noexcept {
 
 void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
   while (!lost_) {
+    if (stream_.tcp().awaits_room()) link_.last_not_sent();
     const UpstreamLink::Step step = link_.feed(bytes, out_);
     flush();
     switch (step) {
@@ -197,7 +198,9 @@ void UpstreamConnection::on_end(bool reset) noexcept {
 }
 
 void UpstreamConnection::on_flushed() noexcept {
-  if (!lost_) owner_.on_writable(*this);
+  if (lost_) return;
+  link_.sent();
+  owner_.on_writable(*this);
 }
 
 void UpstreamConnection::fail(LinkFailure failure, std::string text) {

@@ -1,5 +1,6 @@
 #include "proxy/session/upstream_link.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "smtp/base64.h"
@@ -65,6 +66,10 @@ void UpstreamLink::tls_established(Output& out) {
   parser_ = {};
   extensions_ = {};
   send_ehlo(out);
+}
+
+void UpstreamLink::last_not_sent() {
+  if (!expected_.empty()) answerable_ = std::min(answerable_, expected_.size() - 1);
 }
 
 void UpstreamLink::fail(LinkFailure failure, std::string text) {

@@ -81,6 +81,9 @@ class UpstreamLink {
   // What was commanded so far is with the socket: only that can be answered by what is read from now on. A
   // reply to a command that has not left yet was there too early (law 1).
   void sent() { answerable_ = expected_.size(); }
+  // The end of that still waits for room at the socket. It belongs to the last command: were the end of a
+  // message answered before it has left, a message nobody has would be acknowledged (law 1).
+  void last_not_sent();
   // Consumes from the front of `bytes` (moved forward) until something is to be told.
   Step feed(std::string_view& bytes, Output& out);
 

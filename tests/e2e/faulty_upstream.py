@@ -106,6 +106,11 @@ class FaultyUpstream:
                 except OSError:
                     pass
 
+    def shrink(self):
+        """From now on connections hold little that was not read: a small window, and small segments."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 500)
+
     def hang_up(self):
         with self.lock:
             for connection in self._open:

@@ -99,6 +99,35 @@ def test_client_that_has_said_all_still_hears_all(start):
     assert codes == [250] * commands + [221]
 
 
+def test_answer_before_the_end_has_left(start, upstream):
+    """The rest of a message waits for room at the server behind, its end with it. A 250 that comes then is none to
+    this message: nobody has it."""
+    gateway = start()
+    upstream.shrink()
+    read_on = threading.Event()
+
+    def speak_and_not_read(conversation):
+        conversation.send(b"354 go\r\n")
+        wait_until(lambda: gateway.metric("portcullis_buffer_bytes", kind="upstream_output") > 0, "octets that wait")
+        conversation.send(b"250 2.0.0 stale\r\n")
+        read_on.wait(10)
+        return DONE
+    upstream.fault("DATA", speak_and_not_read)
+    last = b"0123456789abcde\r\n" * 3500  # together they are more than the connection holds
+    with Wire(gateway.port("mx")) as client:
+        client.envelope()
+        assert client.ask(b"DATA")[0] == 354
+        client.send(b"From: out@else.test\r\n\r\n" + b"0123456789abcde\r\n" * 2500)
+        time.sleep(0.5)
+        with stopped(gateway):
+            client.send(last + b".\r\n")
+        code, text = client.reply()
+        assert not upstream.whole
+        read_on.set()
+        assert code == 451, text
+        assert client.ask(b"NOOP")[0] == 250
+
+
 class Deaf:
     """A server that takes connections and never says a word."""
 
