@@ -12,6 +12,7 @@ import shutil
 import smtplib
 import socket
 import ssl
+import struct
 import sys
 import tempfile
 import threading
@@ -148,6 +149,53 @@ class UserSender(Sender):
                 self.told(name, client.data(body)[0], body)
 
 
+class RudeSender(Sender):
+    """Reads late, has little room for replies, cuts its octets and itself off anywhere, speaks no TLS where it should."""
+
+    def __init__(self, port, tls_port, number, seed, until):
+        super().__init__(port, number, seed, until)
+        self.tls_port = tls_port
+
+    def session(self):
+        self.sessions += 1
+        if self.random.random() < 0.1:
+            self.step = "no TLS"
+            with socket.create_connection((ADDRESS, self.tls_port), timeout=20) as client:
+                client.sendall(self.random.choice([b"\x16\x03\x01\x00\x05junk!", b"EHLO client.test\r\n", b""]))
+                return self.leave(client)
+        self.step = "rude"
+        with Wire(self.port, receive_octets=self.random.choice([0, 4096])) as client:
+            for _ in range(self.random.randint(1, 4)):
+                name, body = self.content(b"out@else.test")
+                envelope = b"MAIL FROM:<out@else.test> BODY=8BITMIME\r\n" + b"RCPT TO:<bob@example.com>\r\n" * self.random.randint(1, 3)
+                content = body.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+                what = self.random.random()
+                if what < 0.3:
+                    script = envelope + b"DATA\r\n" + content
+                    client.send(script[:self.random.randrange(self.random.choice([200, len(script)]))])
+                    return self.leave(client.socket)
+                if what < 0.5:
+                    # Says all that it has to say, and only then listens.
+                    client.send(envelope + b"NOOP\r\n" * self.random.choice([1, 3000]) + b"QUIT\r\n")
+                    client.socket.shutdown(socket.SHUT_WR)
+                    time.sleep(self.random.random() * 0.2)
+                    last = client.replies()[-1][0]
+                    assert last in (221, 421), f"half closed: {last}"
+                    return
+                client.send(envelope + b"DATA\r\n")
+                codes = [client.reply()[0] for _ in range(envelope.count(b"\n") + 1)]
+                if codes[-1] == 354:
+                    client.send(content)
+                    self.told(name, client.reply()[0], body)
+                assert client.ask(b"RSET")[0] == 250, codes
+
+    def leave(self, client):
+        if self.random.random() < 0.5:
+            time.sleep(self.random.random() * 0.2)
+        if self.random.random() < 0.5:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 class Idlers(threading.Thread):
     """Sessions that only hold their place."""
 
@@ -167,6 +215,8 @@ class Idlers(threading.Thread):
             for client in held[:10]:  # some go, others come
                 client.close()
             held = held[10:]
+        for client in held:
+            client.close()
 
 
 def memory(pid):
@@ -197,8 +247,10 @@ def soak(program, directory, given):
     start = time.monotonic()
     until = start + given.minutes * 60
     senders = [PlainSender(gateway.port("mx"), n, given.seed, until) for n in range(given.clients)]
+    senders += [RudeSender(gateway.port("mx"), gateway.port("submissions"), 2000 + n, given.seed, until) for n in range(2)]
     senders += [UserSender(gateway.port("submissions"), 1000 + n, given.seed, until) for n in range(2)]
-    for thread in (*senders, Idlers(gateway.port("mx"), given.idle, until)):
+    idlers = Idlers(gateway.port("mx"), given.idle, until)
+    for thread in (*senders, idlers):
         thread.start()
     drains = [start + share * given.minutes * 60 for share in UNTIL_DRAINED]
     watched, reloads, next_report = [], 0, 0.0
@@ -216,13 +268,26 @@ def soak(program, directory, given):
         if time.monotonic() > next_report:
             next_report = time.monotonic() + 60
             print(f"  {sum(s.sent for s in senders)} messages, {watched[-1][0] >> 20} MiB, {watched[-1][1]} fds", flush=True)
-    for sender in senders:
-        sender.join(60)
+    for thread in (*senders, idlers):
+        thread.join(60)
+    left = left_behind(gateway)
     gateway.stop()
-    return report(senders, upstreams, watched, reloads, len(UNTIL_DRAINED) - len(drains))
+    return report(senders, upstreams, watched, reloads, len(UNTIL_DRAINED) - len(drains), left)
 
 
-def report(senders, upstreams, watched, reloads, drains):
+def left_behind(gateway, seconds=30):
+    """What is still taken when no client is there any more: it would be missing for ever."""
+    def held():
+        samples = [(name, labels, value) for name, labels, value in gateway.samples() if value and name in (
+            "portcullis_upstream_connections", "portcullis_upstream_waiting", "portcullis_connections_active")]
+        return [sample for sample in samples if sample[1].get("state") != "idle"]
+    until = time.monotonic() + seconds
+    while held() and time.monotonic() < until:
+        time.sleep(0.5)
+    return held()
+
+
+def report(senders, upstreams, watched, reloads, drains, left):
     whole = [each for upstream in upstreams for each in upstream.whole]
     delivered = {each for upstream in upstreams for each in upstream.accepted}
     acknowledged = [m for s in senders for m in s.acknowledged]
@@ -245,8 +310,9 @@ def report(senders, upstreams, watched, reloads, drains):
         print(f"  broke off {count} times: {line}")
     vain = sum(s.waited_in_vain for s in senders)
     print(f"clients that waited for a reply in vain: {vain}")
+    print(f"held when all clients had gone: {left or 'nothing'}")
     grown = late > early * 1.25 + (8 << 20)
-    return not (lost or twice or strange or false_refusals or vain or grown) and bool(acknowledged)
+    return not (lost or twice or strange or false_refusals or vain or grown or left) and bool(acknowledged)
 
 
 def main():
