@@ -228,7 +228,9 @@ void Session::leave_upstream(Effects& fx) {
     case UpstreamState::gone:
       return;
     case UpstreamState::acquiring:
-      fx.leave_upstream = Leave::cancel;
+      // Asked for by this very event: nobody has heard of that yet. How an earlier connection is left must
+      // stand.
+      if (!std::exchange(fx.acquire_upstream, false)) fx.leave_upstream = Leave::cancel;
       return;
     case UpstreamState::envelope:
       // Inside DATA only closing undoes what was begun. A session that has cost a connection this way gets at

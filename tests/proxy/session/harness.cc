@@ -216,6 +216,8 @@ void Harness::perform() {
       link_.reset();
     }
     if (!acquire) return;
+    // The driver would lose sight of the first one.
+    if (link_) throw std::logic_error("a connection is asked for beside one that was not left");
     acquire_pending_ = true;
     if (hold_acquire) return;
     acquire_pending_ = false;
