@@ -291,6 +291,10 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   reply_may_wait_ = more_follows && parsed.verb == smtp::Verb::mail;
   command(parsed, now, fx);
   reply_may_wait_ = false;
+  // Replies are still owed to the client, or would be if it said DATA: the upstream is the one to wait for.
+  if (deadline_kind_ == Deadline::command && (owes_replies() || early_data_decides())) {
+    arm(Deadline::upstream, now);
+  }
   return line.consumed;
 }
 

@@ -365,11 +365,12 @@ void Session::upstream_lost(LinkFailure failure, const std::string& text, Now no
                     reached ? "The connection to the mail server behind was lost, try again later"
                             : "The mail server behind can not be reached, try again later");
   if (!t.upstream_refusal) t.upstream_refusal = reply;
-  if (!ledger_.empty()) {
-    settle_all_recipients(*t.upstream_refusal, fx);
+  settle_all_recipients(*t.upstream_refusal, fx);
+  if (!t.content) {
+    // Even if nothing was owed to the client: what is waited for may have been an answer to DATA that it did
+    // not say.
     arm(Deadline::command, now);
-  }
-  if (t.content) {
+  } else {
     if (!t.refusal) t.refusal = reply;
     if (t.content->complete) {
       final_reply(*t.refusal, metrics::MessageResult::deferred, now, fx);

@@ -33,6 +33,19 @@ TEST(Deadlines, ForAConnectionThenForEachReply) {
             std::min<std::int64_t>(config::ListenerLimits().data_timeout_seconds, 60));
 }
 
+// Whatever else the client says meanwhile.
+TEST(Deadlines, ForRepliesThatAreOwed) {
+  Harness harness(setup());
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.client("RCPT TO:<syntax\r\n");
+  EXPECT_EQ(waits_seconds(harness), upstream_seconds);
+  harness.upstream("250 ok\r\n");
+  harness.timeout();
+  EXPECT_NE(harness.client_out.find("451 4.4.2"), std::string::npos);
+  EXPECT_FALSE(harness.session().finished());
+}
+
 TEST(Deadlines, ContentThatWaitsForThe354WaitsForTheUpstream) {
   for (const std::string content :
        {"From: a@elsewhere.test\r\n\r\nthere is more\r\n", "From: a@elsewhere.test\r\n\r\nall\r\n.\r\n"}) {
@@ -57,6 +70,35 @@ TEST(Deadlines, TheAnswerToAWholeMessageHasItsOwn) {
   harness.client("From: a@elsewhere.test\r\n\r\nall\r\n.\r\n");
   harness.upstream("354 go\r\n");
   EXPECT_EQ(waits_seconds(harness), defaults.end_of_data_timeout_seconds);
+}
+
+// Nobody waits for the answer to DATA that the client did not say: should the upstream never give it, or be
+// lost before, the client has the time that it always has, and no more.
+TEST(Deadlines, TheClientsOwnAfterDataThatItDidNotSay) {
+  for (const bool lost : {false, true}) {
+    Harness harness(setup());
+    harness.start();
+    harness.client("HELO client.test\r\n");
+    for (int i = 0; i < 3; ++i) {
+      harness.client("MAIL FROM:<a@elsewhere.test>\r\n");
+      harness.client("RCPT TO:<c@example.com>\r\n");
+      if (i == 2) break;
+      harness.upstream("250 ok\r\n250 ok\r\n");
+      harness.client("DATA\r\n");
+      harness.client("From: a@elsewhere.test\r\n\r\nall\r\n.\r\n");
+      harness.upstream("354 go\r\n");
+      harness.upstream("250 ok\r\n");
+    }
+    harness.upstream("250 ok\r\n550 no such user\r\n");
+    EXPECT_EQ(waits_seconds(harness), upstream_seconds);
+    harness.client("NOOP\r\n");
+    EXPECT_EQ(waits_seconds(harness), upstream_seconds) << "DATA would have to wait for it";
+    lost ? harness.upstream_lost(LinkFailure::closed) : harness.timeout();
+    EXPECT_FALSE(harness.upstream_open());
+    EXPECT_FALSE(harness.session().finished());
+    harness.timeout();
+    EXPECT_TRUE(harness.session().finished());
+  }
 }
 
 }  // namespace
