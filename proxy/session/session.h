@@ -199,6 +199,7 @@ class Session {
   void write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
                          metrics::MessageResult result, const FinalReply& told, Now now);
   void note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply, std::string_view rule);
+  void note_upstream_reply(const smtp::Reply& reply);  // that decides about the message
   void note_hits(const policy::Verdict& verdict);
   // Evaluates the rules of a stage, timed.
   template <typename Evaluate>

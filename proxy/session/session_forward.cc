@@ -39,7 +39,10 @@ void Session::begin_message(Now now, Effects& fx) {
     t.upstream = UpstreamState::streaming;
     return;
   }
-  if (t.data_refusal) return refuse_message(*t.data_refusal, {}, fx);
+  if (t.data_refusal) {
+    note_upstream_reply(*t.data_refusal);
+    return refuse_message(relayed(*t.data_refusal), {}, fx);
+  }
   if (t.early_data != EarlyData::sent) link_->command("DATA\r\n", Expect::data, fx.upstream);
   t.upstream = UpstreamState::await_354;
   arm(Deadline::upstream, now);
@@ -173,14 +176,13 @@ void Session::data_answered(const smtp::Reply& reply, Now now, Effects& fx) {
     arm(Deadline::content, now);
     return;
   }
-  t.upstream_code = reply.code;
-  t.upstream_reply = smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
   // Refused cleanly, the connection goes on with RSET; an answer that is no answer ends it.
   t.early_data = clean ? EarlyData::refused : EarlyData::spoiled;
   if (early) {
-    t.data_refusal = relayed(reply);
+    t.data_refusal = reply;
     return;
   }
+  note_upstream_reply(reply);
   if (clean) t.upstream = UpstreamState::envelope;
   refuse_message(relayed(reply), {}, fx);
   if (t.content->complete) {
@@ -196,8 +198,7 @@ void Session::data_answered(const smtp::Reply& reply, Now now, Effects& fx) {
 void Session::message_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   Transaction& t = *transaction_;
   if (t.upstream != UpstreamState::ended) return;
-  t.upstream_code = reply.code;
-  t.upstream_reply = smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
+  note_upstream_reply(reply);
   if (reply.code == 250) {
     smtp::Reply ok = reply;
     if (ok.enhanced.empty()) ok.enhanced = "2.0.0";

@@ -4,6 +4,7 @@
 
 #include "proxy/session/queue_id.h"
 #include "proxy/session/session.h"
+#include "smtp/limits.h"
 
 namespace portcullis::session {
 
@@ -55,6 +56,11 @@ void Session::note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& 
   t.refused_recipients.for_good = t.refused_recipients.for_good && reply.permanent();
   t.refused_recipients.reply = reply;
   t.refused_recipients.rule = rule;
+}
+
+void Session::note_upstream_reply(const smtp::Reply& reply) {
+  transaction_->upstream_code = reply.code;
+  transaction_->upstream_reply = smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
 }
 
 void Session::note_hits(const policy::Verdict& verdict) {

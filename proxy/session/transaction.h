@@ -85,7 +85,7 @@ struct Transaction {
   policy::ChargeList charges;
   UpstreamState upstream = UpstreamState::none;
   EarlyData early_data = EarlyData::no;
-  std::optional<smtp::Reply> data_refusal;      // of an early DATA, for the client
+  std::optional<smtp::Reply> data_refusal;      // of an early DATA, as the upstream gave it
   bool repeats_recipient = false;               // the first, accepted on a connection that was given up
   bool pooled = false;                          // the connection served an earlier transaction
   std::uint8_t attempts = 0;                    // connections taken for it

@@ -143,3 +143,18 @@ def test_postfix_refuses_the_recipient_and_data(program, parts, directory, pair)
             client.send(b"From: out@else.test\r\n\r\nx\r\n.\r\n")
             assert client.reply()[0] == 250
     assert len(postfix.mailbox("bob@example.com").wait_for(3)) == 3
+
+
+def test_what_the_client_did_not_say_is_not_recorded(gateway, upstream):  # noqa: F811
+    """The refusal of a DATA that was sent in advance decides nothing when the client says something else."""
+    tally = Tally(gateway.port("mx"), upstream)
+    client = expecting(tally)
+    upstream.fault("RCPT", say(b"550 5.1.1 no such user\r\n"))
+    upstream.fault("DATA", say(b"503 5.5.1 no recipients\r\n"))
+    assert client.ask(MAIL)[0] == 250
+    assert client.ask(RCPT)[0] == 550
+    wait_until(lambda: data_was_sent(upstream), "DATA behind RCPT")
+    assert client.ask(b"RSET")[0] == 250
+    (record,) = gateway.wait_for_journal(type="transaction", result="rejected")
+    assert record["code"] == 550
+    assert "upstream_code" not in record and "upstream_reply" not in record
