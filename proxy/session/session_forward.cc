@@ -70,21 +70,21 @@ bool Session::expects_data() const {
          transaction_->recipients.size() == 1 && pending_.empty();
 }
 
-// Another recipient after all. A server that has DATA takes no RCPT: where it has refused it, the connection
-// is as it was before; else the envelope begins anew on another one.
+// Another recipient after all. A server that has DATA takes no RCPT, and one that refused it may have
+// forgotten the envelope with it (some reset the transaction): it begins anew on another connection. Where
+// nobody was accepted the refusal says just that, and the connection is as it was before.
 void Session::take_back_data(Now now, Effects& fx) {
   Transaction& t = *transaction_;
-  const bool begin_anew = t.inside_early_data();
+  const bool forgotten = t.early_data == EarlyData::refused && t.accepted > 0;
+  if (t.inside_early_data() || forgotten) {
+    leave_upstream(fx);
+    t.repeats_recipient = t.accepted > 0;
+    t.upstream = UpstreamState::acquiring;
+    fx.acquire_upstream = true;
+    arm(Deadline::upstream, now);
+  }
   t.early_data = EarlyData::no;
   t.data_refusal.reset();
-  if (!begin_anew) return;
-  may_send_data_early_ = false;
-  t.repeats_recipient = t.accepted > 0;
-  link_ = nullptr;
-  fx.leave_upstream = Leave::abort;
-  t.upstream = UpstreamState::acquiring;
-  fx.acquire_upstream = true;
-  arm(Deadline::upstream, now);
 }
 
 // There is nobody to send content to: the connection is closed unless its server refused DATA too.

@@ -36,7 +36,7 @@ enum class EarlyData : std::uint8_t {
   wanted,   // as soon as there is a connection
   sent,     // not answered yet
   granted,  // 354: this connection takes content now, or is closed
-  refused,  // 4xx or 5xx: the connection is as it was before
+  refused,  // 4xx or 5xx: the connection can be used again
   spoiled,  // an answer that is none
 };
 
