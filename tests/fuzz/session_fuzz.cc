@@ -116,9 +116,11 @@ class Drill {
         break;
       case 7:
       case 8:
-      case 9:
-        say(program.next(codes.size()), 1 + (program.next(8) == 0 ? 1 : 0));
+      case 9: {
+        const std::size_t code = program.next(codes.size());  // first, whatever compiler it is
+        say(code, program.next(8) == 0 ? 2 : 1);
         break;
+      }
       case 10:
         upstream(program.piece(program.next(24)));
         break;
@@ -253,7 +255,7 @@ class Drill {
   void await(std::string content, bool bdat) {
     awaiting_ = true;
     awaiting_bdat_ = bdat;
-    awaiting_wire_ = models_.size();
+    awaiting_wire_ = no_wire;
     content_ = std::move(content);
     verdict_.reset();
     match_complete();
@@ -261,7 +263,7 @@ class Drill {
   void match_complete() {
     for (std::size_t i = 0; i < models_.size(); ++i) {
       if (complete_[i] == models_[i].messages.size()) continue;
-      require(awaiting_wire_ == models_.size(), "one message completes upstream at most once");
+      require(awaiting_wire_ == no_wire, "one message completes upstream at most once");
       awaiting_wire_ = i;
       require(same(models_[i].messages[complete_[i]++]), "what the upstream got is what the client sent");
     }
@@ -324,7 +326,7 @@ class Drill {
   }
 
   void message_answered(const SeenReply& reply, bool yes) {
-    const bool upstream_has_it = awaiting_wire_ < models_.size();
+    const bool upstream_has_it = awaiting_wire_ != no_wire;
     if (yes) {
       require(upstream_has_it && verdict_ && verdict_->code == 250,
               "no acknowledgement without the upstream's 250");
@@ -339,7 +341,7 @@ class Drill {
     }
     chunks_.clear();
     awaiting_ = false;
-    awaiting_wire_ = models_.size();
+    awaiting_wire_ = no_wire;
   }
   // The token in an upstream's reply, in what the client was told.
   static bool same_text(std::string_view shown, std::string_view said) {
@@ -369,7 +371,8 @@ class Drill {
   std::vector<std::size_t> read_, complete_;
   std::vector<SeenReply> rcpt_said_;
   std::optional<SeenReply> verdict_;
-  std::size_t awaiting_wire_ = 0;
+  static constexpr std::size_t no_wire = static_cast<std::size_t>(-1);
+  std::size_t awaiting_wire_ = no_wire;
   std::size_t token_ = 0;
   bool corked_ = false, greeted_ = false, in_data_ = false, awaiting_ = false, awaiting_bdat_ = false,
        sasl_ = false;
