@@ -42,6 +42,10 @@ void set_tls(LDAP* handle, const LdapBackend& settings) {
   ldap_set_option(handle, LDAP_OPT_X_TLS_NEWCTX, &client);
 }
 
+// libldap waits for an answer in poll(), as long as we say; but once that has begun to come, it would wait
+// for the rest in recv(), and for ever if the server died meanwhile.
+void never_wait_in_recv(Sockbuf* socket) { ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_NONBLOCK, socket); }
+
 }  // namespace
 
 std::vector<std::string> LdapEntry::values(std::string_view attribute) const {
@@ -91,17 +95,18 @@ std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend&
     return std::unexpected(connection.error(url.c_str(), code));
   }
   Sockbuf* socket = nullptr;
+  ldap_get_option(handle, LDAP_OPT_SOCKBUF, static_cast<void*>(&socket));
+  if (socket == nullptr) return std::unexpected(LdapError{url + ": no connection", true});
   ber_len_t most = message_octets_max;
-  if (ldap_get_option(handle, LDAP_OPT_SOCKBUF, static_cast<void*>(&socket)) == LDAP_SUCCESS &&
-      socket != nullptr) {
-    ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_MAX_INCOMING, &most);
-  }
+  ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_MAX_INCOMING, &most);
+  never_wait_in_recv(socket);
   if (settings.starttls) {
     if (auto done = connection.start_tls(connected); !done) {
       done.error().text = url + ": " + done.error().text;
       return std::unexpected(std::move(done.error()));
     }
   }
+  never_wait_in_recv(socket);  // the handshake has put that back
   return connection;
 }
 

@@ -1,0 +1,77 @@
+// The LDAP backend against a directory that plays a script.
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "proxy/auth/backend_pool.h"
+#include "proxy/auth/backends.h"
+#include "proxy/auth/ldap_backend.h"
+#include "tests/proxy/auth/fake_backend.h"
+#include "tests/proxy/auth/scripted_directory.h"
+
+namespace portcullis::auth {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace testing;
+using Connection = ScriptedDirectory::Connection;
+
+constexpr std::uint8_t success_code = 0;
+constexpr std::uint8_t invalid_credentials = 49;
+
+std::shared_ptr<Query> query(const std::string& login = "alice") {
+  auto made = std::make_shared<Query>();
+  made->login = login;
+  made->secret = smtp::Secret("secret");
+  return made;
+}
+
+Answer ask(BackendPool& pool) {
+  auto promise = std::make_shared<std::promise<Answer>>();
+  auto future = promise->get_future();
+  pool.submit(query(), [promise](Answer answer) { promise->set_value(std::move(answer)); });
+  if (future.wait_for(10s) != std::future_status::ready) throw std::runtime_error("no answer");
+  return future.get();
+}
+
+// A directory that dies, or whose packets are lost, in the middle of an answer.
+TEST(LdapFault, HalfAnAnswerCostsNoThread) {
+  ScriptedDirectory server([](Connection& client) {
+    while (const auto request = client.next()) {
+      if (client.number() < 2) {
+        client.say(done(*request, invalid_credentials).substr(0, client.number() == 0 ? 1 : 5));
+        return client.hold();
+      }
+      client.say(done(*request, invalid_credentials));
+    }
+  });
+  auto settings = server.settings();
+  settings.limits.connections_max = 1;
+  settings.limits.deadline_ms = 1000;
+  BackendPool pool(make_ldap_backend(settings), settings.limits, {});
+  ask(pool);
+  EXPECT_EQ(ask(pool).result, Result::bad_credentials) << "the one thread there is asks again";
+}
+
+TEST(LdapFault, NorDoesHalfAnAnswerToStartTls) {
+  constexpr std::uint8_t protocol_error = 2;
+  ScriptedDirectory server([](Connection& client) {
+    const auto request = client.next();
+    if (!request) return;
+    const std::string refusal = done(*request, protocol_error);
+    client.say(client.number() == 0 ? refusal.substr(0, 5) : refusal);
+    client.hold();
+  });
+  auto settings = server.settings();
+  settings.starttls = true;
+  settings.limits.connections_max = 1;
+  settings.limits.connect_timeout_ms = 300;
+  settings.limits.deadline_ms = 1000;
+  BackendPool pool(make_ldap_backend(settings), settings.limits, {});
+  ask(pool);
+  const std::string said = ask(pool).detail;
+  EXPECT_NE(said.find("Protocol error"), std::string::npos) << said;
+}
+
+}  // namespace
+}  // namespace portcullis::auth
