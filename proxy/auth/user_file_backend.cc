@@ -1,12 +1,14 @@
 #include "proxy/auth/user_file_backend.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -50,12 +52,27 @@ std::string most_common_hash(const std::vector<UserEntry>& entries) {
   return hash_password("an empty user file has no account to imitate").value_or(std::string());
 }
 
+// Whatever may lie there: a directory, a pipe that nobody writes to, a file on a disk that fails. (A stream
+// of the standard library would throw, on a thread where nobody catches.)
 std::expected<std::string, std::string> read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::unexpected(path + ": " + std::generic_category().message(errno));
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  if (file.bad()) return std::unexpected(path + ": can not be read");
-  return text;
+  const auto fail = [&path](const std::string& why) { return std::unexpected(path + ": " + why); };
+  const auto fail_errno = [&fail] { return fail(std::generic_category().message(errno)); };
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return fail_errno();
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&fd, [](const int* each) { ::close(*each); });
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return fail_errno();
+  if (!S_ISREG(status.st_mode)) return fail("not a file");
+  std::string text;
+  std::array<char, 65536> block;
+  for (;;) {
+    const ssize_t n = ::read(fd, block.data(), block.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno();
+    if (n == 0) return text;
+    text.append(block.data(), static_cast<std::size_t>(n));
+    if (text.size() > user_file_octets_max) return fail("the file is too large");
+  }
 }
 
 class UserFileAsker : public Asker {

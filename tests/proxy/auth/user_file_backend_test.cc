@@ -98,6 +98,22 @@ TEST_F(UserFileBackendTest, ABrokenNewFileKeepsTheOld) {
   EXPECT_EQ(backend.problem(), "");
 }
 
+TEST_F(UserFileBackendTest, WhatIsNoFileIsAnOutage) {
+  std::filesystem::create_directory(path_);
+  UserFileBackend backend(path_, trouble_, never_);
+  EXPECT_EQ(ask(backend, "alice", "secret").result, Result::backend_error);
+  std::filesystem::remove(path_);
+  write("alice:" + hash_ + "\n");
+  backend.look();
+  EXPECT_EQ(ask(backend, "alice", "secret").result, Result::success);
+  // In a running gateway, under the feet of the thread that looks.
+  std::filesystem::remove(path_);
+  std::filesystem::create_directory(path_);
+  backend.look();
+  EXPECT_EQ(ask(backend, "alice", "secret").result, Result::success) << "the old accounts stay";
+  EXPECT_EQ(troubles_.size(), 2U);
+}
+
 TEST_F(UserFileBackendTest, AnUnknownLoginCostsAsMuchAsAWrongPassword) {
   write("alice:" + hash_ + "\n");
   UserFileBackend backend(path_, trouble_, never_);
