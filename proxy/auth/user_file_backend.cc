@@ -164,6 +164,8 @@ void UserFileBackend::look() {
   const auto text = read_text(path_);
   if (!text) {
     problem = text.error();
+    // What kept us from it (permissions, descriptors) may go without the file changing: the next time again.
+    *stamp_ = Stamp();
   } else {
     ParsedUserFile parsed = parse_user_file(*text);
     if (!parsed.problems.empty()) {
@@ -177,14 +179,16 @@ void UserFileBackend::look() {
     }
   }
   const bool broken = !problem.empty();
+  bool told = false;
   {
     const std::scoped_lock guard(lock_);
+    told = !text && problem == problem_;
     if (!broken) accounts_ = std::move(accounts);
     problem_ = problem;
   }
   if (!broken) {
     generation_.fetch_add(1, std::memory_order_acq_rel);
-  } else if (trouble_) {
+  } else if (trouble_ && !told) {
     trouble_(problem);
   }
 }

@@ -1,6 +1,7 @@
 #include "proxy/auth/user_file_backend.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <ctime>
@@ -112,6 +113,23 @@ TEST_F(UserFileBackendTest, WhatIsNoFileIsAnOutage) {
   backend.look();
   EXPECT_EQ(ask(backend, "alice", "secret").result, Result::success) << "the old accounts stay";
   EXPECT_EQ(troubles_.size(), 2U);
+}
+
+TEST_F(UserFileBackendTest, AFileThatCouldNotBeReadIsTriedAgain) {
+  write("alice:" + hash_ + "\nbob:" + hash_ + "\n");
+  UserFileBackend backend(path_, trouble_, never_);
+  write("alice:" + hash_ + "\n");
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  backend.look();
+  backend.look();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(troubles_.size(), 1U) << "said once";
+  backend.look();
+  EXPECT_EQ(ask(backend, "bob", "secret").result, Result::bad_credentials) << "removed";
+  EXPECT_EQ(backend.problem(), "");
 }
 
 TEST_F(UserFileBackendTest, AnUnknownLoginCostsAsMuchAsAWrongPassword) {
