@@ -14,7 +14,8 @@ constexpr char netscape_password_expired[] = "2.16.840.1.113730.3.4.4";
 constexpr char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 // No answer that we ask for is larger; a server that sends more is cut off.
 constexpr ber_len_t message_octets_max = 4UL * 1024 * 1024;
-constexpr std::size_t values_max = 1000;  // of one attribute
+constexpr std::size_t values_max = 1000;    // of one attribute
+constexpr std::size_t messages_max = 2000;  // of one search
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -22,6 +23,15 @@ timeval remaining(Deadline deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - Clock::now()).count();
   const auto bounded = std::max<std::int64_t>(left, 1000);
   return {bounded / 1'000'000, bounded % 1'000'000};
+}
+
+std::size_t octets_of(const LdapEntry& entry) {
+  std::size_t octets = entry.dn.size();
+  for (const auto& [name, values] : entry.attributes) {
+    octets += name.size();
+    for (const std::string& value : values) octets += value.size();
+  }
+  return octets;
 }
 
 std::string diagnostic_of(LDAP* handle) {
@@ -129,7 +139,7 @@ std::expected<void, LdapError> LdapConnection::start_tls(Deadline deadline) {
 std::expected<LdapConnection::Message, LdapError> LdapConnection::wait(int message_id, Deadline deadline) {
   timeval timeout = remaining(deadline);
   LDAPMessage* raw = nullptr;
-  const int type = ldap_result(handle_.get(), message_id, LDAP_MSG_ALL, &timeout, &raw);
+  const int type = ldap_result(handle_.get(), message_id, LDAP_MSG_ONE, &timeout, &raw);
   Message message(raw);
   if (type > 0) return message;
   if (type == 0) return std::unexpected(LdapError{"no answer within the deadline", true});
@@ -235,18 +245,32 @@ std::expected<LdapSearchResult, LdapError> LdapConnection::search(const std::str
                                    scope == Scope::base ? LDAP_SCOPE_BASE : LDAP_SCOPE_SUBTREE,
                                    filter.c_str(), wanted.data(), 0, nullptr, nullptr, &timeout, limit, &id);
   if (sent != LDAP_SUCCESS) return std::unexpected(error("search", sent));
-  auto message = wait(id, deadline);
-  if (!message) return std::unexpected(std::move(message.error()));
 
+  // One message after another: all together libldap would collect without a bound, and nobody holds a server
+  // to the limit that was asked for.
   LDAP* const handle = handle_.get();
   LdapSearchResult result;
-  for (LDAPMessage* entry = ldap_first_entry(handle, message->get()); entry != nullptr;
-       entry = ldap_next_entry(handle, entry)) {
-    result.entries.push_back(read_entry(entry));
+  Message message;
+  std::size_t octets = 0;
+  for (std::size_t messages = 0;; ++messages) {
+    auto next = wait(id, deadline);
+    if (!next) return std::unexpected(std::move(next.error()));
+    message = std::move(*next);
+    const int type = ldap_msgtype(message.get());
+    if (type == LDAP_RES_SEARCH_RESULT) break;
+    if (type == LDAP_RES_SEARCH_ENTRY) {
+      result.entries.push_back(read_entry(message.get()));
+      octets += octets_of(result.entries.back());
+    }
+    // The others are references to other servers, which are not followed.
+    if (result.entries.size() > static_cast<std::size_t>(limit) || octets > message_octets_max ||
+        messages > messages_max) {
+      return std::unexpected(LdapError{"search: the server sends more than was asked for", true});
+    }
   }
   int outcome = LDAP_OTHER;
   char* text = nullptr;
-  const int code = ldap_parse_result(handle, message->get(), &outcome, nullptr, &text, nullptr, nullptr, 0);
+  const int code = ldap_parse_result(handle, message.get(), &outcome, nullptr, &text, nullptr, nullptr, 0);
   ldap_memfree(text);
   if (code != LDAP_SUCCESS) return std::unexpected(error("search", code));
   if (outcome == LDAP_SIZELIMIT_EXCEEDED) {

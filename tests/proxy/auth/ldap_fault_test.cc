@@ -73,5 +73,27 @@ TEST(LdapFault, NorDoesHalfAnAnswerToStartTls) {
   EXPECT_NE(said.find("Protocol error"), std::string::npos) << said;
 }
 
+// Nobody holds a server to the number of entries that was asked for.
+TEST(LdapFault, EntriesWithoutEndAreCutOff) {
+  std::atomic<std::uint64_t> sent = 0;
+  ScriptedDirectory server([&sent](Connection& client) {
+    while (const auto request = client.next()) {
+      if (request->operation == bind_request) {
+        client.say(done(*request, success_code));
+        continue;
+      }
+      const std::string one = entry(*request, "uid=alice,dc=example,dc=com", "mail", std::string(60000, 'x'));
+      while (client.say(one)) sent += one.size();
+    }
+  });
+  auto settings = server.settings();
+  settings.dn_template.clear();
+  settings.filter = "(uid={login})";
+  LdapDirectory directory(settings);
+  const Answer answer = directory.asker()->ask(*query(), Clock::now() + 3s);
+  EXPECT_EQ(answer.result, Result::backend_error);
+  EXPECT_LT(sent, 64U * 1024 * 1024);
+}
+
 }  // namespace
 }  // namespace portcullis::auth
