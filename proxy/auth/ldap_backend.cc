@@ -52,7 +52,10 @@ class LdapAsker : public Asker {
   Try<LdapConnection> open_server(const Slot& slot, std::size_t server, Deadline deadline);
   template <typename Use>
   auto with(Slot& slot, Deadline deadline, Use use) -> decltype(use(*slot.connection, deadline));
-  Slot& searcher() { return settings_.dn_template.empty() || !settings_.bind_dn.empty() ? service_ : user_; }
+  // Runs `use` on a connection that may read the user's entry: the service's, or the one that the user's bind
+  // was made on.
+  template <typename Use>
+  Try<LdapSearchResult> reading(Deadline deadline, Use use);
 
   LdapDirectory& directory_;
   const LdapBackend& settings_;
@@ -117,6 +120,18 @@ auto LdapAsker::with(Slot& slot, Deadline deadline, Use use) -> decltype(use(*sl
   }
 }
 
+template <typename Use>
+Try<LdapSearchResult> LdapAsker::reading(Deadline deadline, Use use) {
+  if (settings_.dn_template.empty() || !settings_.bind_dn.empty()) return with(service_, deadline, use);
+  // Not once more on a new one: that would be bound as nobody, and see less of the entry, or more.
+  auto result = use(*user_.connection, deadline);
+  if (!result && result.error().lost) {
+    user_.connection.reset();
+    result.error().text = settings_.urls[user_.server] + ": after the bind: " + result.error().text;
+  }
+  return result;
+}
+
 std::vector<std::string> LdapAsker::attributes() const {
   std::vector<std::string> names;
   for (const auto* list : {&settings_.address_attributes, &settings_.group_attributes}) {
@@ -165,7 +180,7 @@ Try<void> LdapAsker::add_groups(const Query& query, const LdapEntry& entry, poli
   if (settings_.group_base_dn.empty() || settings_.group_filter.empty()) return {};
   const std::string filter =
       expand_template(settings_.group_filter, {query.login, entry.dn}, escape_filter_value);
-  auto found = with(searcher(), deadline, [&](LdapConnection& connection, Deadline until) {
+  auto found = reading(deadline, [&](LdapConnection& connection, Deadline until) {
     return connection.search(settings_.group_base_dn, LdapConnection::Scope::subtree, filter,
                              {settings_.group_name_attribute}, groups_max, until);
   });
@@ -254,7 +269,7 @@ Answer LdapAsker::ask(const Query& query, Deadline deadline) {
   if (verdict->result != Result::success) return {verdict->result, {}, std::move(verdict->detail)};
 
   if (!search) {
-    auto found = with(searcher(), deadline, [&](LdapConnection& connection, Deadline until) {
+    auto found = reading(deadline, [&](LdapConnection& connection, Deadline until) {
       return connection.search(dn, LdapConnection::Scope::base, "(objectClass=*)", attributes(), 1, until);
     });
     if (!found) return failed(std::move(found.error()));

@@ -95,5 +95,33 @@ TEST(LdapFault, EntriesWithoutEndAreCutOff) {
   EXPECT_LT(sent, 64U * 1024 * 1024);
 }
 
+// The entry is the user's to read. A new connection is nobody's: what it sees of the entry may be less, or
+// more.
+TEST(LdapFault, NothingIsReadAsNobodyWhenTheUsersConnectionIsLost) {
+  std::atomic<int> read_as_nobody = 0;
+  ScriptedDirectory server([&](Connection& client) {
+    bool bound = false;
+    while (const auto request = client.next()) {
+      if (request->operation == bind_request) {
+        bound = true;
+        client.say(done(*request, success_code));
+      } else if (client.number() == 0) {
+        return;
+      } else {
+        if (!bound) ++read_as_nobody;
+        client.say(entry(*request, "uid=alice,dc=example,dc=com", "mail", "alice@example.com") +
+                   done(*request, success_code));
+      }
+    }
+  });
+  LdapDirectory directory(server.settings());
+  const auto asker = directory.asker();
+  EXPECT_EQ(asker->ask(*query(), Clock::now() + 5s).result, Result::backend_error);
+  EXPECT_EQ(read_as_nobody, 0);
+  EXPECT_EQ(asker->ask(*query(), Clock::now() + 5s).result, Result::success)
+      << "the next login is whole again";
+  EXPECT_EQ(read_as_nobody, 0);
+}
+
 }  // namespace
 }  // namespace portcullis::auth
