@@ -42,14 +42,18 @@ std::string diagnostic_of(LDAP* handle) {
   return out;
 }
 
-void set_tls(LDAP* handle, const LdapBackend& settings) {
+// A handle whose TLS settings fail has none of its own: libldap would take the system's (ldap.conf) instead,
+// and trust whom they trust.
+int set_tls(LDAP* handle, const LdapBackend& settings) {
   const int require = settings.verify_certificate ? LDAP_OPT_X_TLS_DEMAND : LDAP_OPT_X_TLS_NEVER;
-  ldap_set_option(handle, LDAP_OPT_X_TLS_REQUIRE_CERT, &require);
+  int code = ldap_set_option(handle, LDAP_OPT_X_TLS_REQUIRE_CERT, &require);
   std::string ca_file = settings.ca_file;
   if (ca_file.empty() && ::access(system_ca_file, R_OK) == 0) ca_file = system_ca_file;
-  if (!ca_file.empty()) ldap_set_option(handle, LDAP_OPT_X_TLS_CACERTFILE, ca_file.c_str());
+  if (code == LDAP_OPT_SUCCESS && !ca_file.empty()) {
+    code = ldap_set_option(handle, LDAP_OPT_X_TLS_CACERTFILE, ca_file.c_str());
+  }
   const int client = 0;
-  ldap_set_option(handle, LDAP_OPT_X_TLS_NEWCTX, &client);
+  return code == LDAP_OPT_SUCCESS ? ldap_set_option(handle, LDAP_OPT_X_TLS_NEWCTX, &client) : code;
 }
 
 // libldap waits for an answer in poll(), as long as we say; but once that has begun to come, it would wait
@@ -100,7 +104,11 @@ std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend&
   const timeval timeout = remaining(connected);
   ldap_set_option(handle, LDAP_OPT_NETWORK_TIMEOUT, &timeout);
   ldap_set_option(handle, LDAP_OPT_TIMEOUT, &timeout);
-  set_tls(handle, settings);
+  if ((settings.starttls || url.starts_with("ldaps://")) && set_tls(handle, settings) != LDAP_OPT_SUCCESS) {
+    return std::unexpected(LdapError{
+        url + ": TLS can not be set up" + (settings.ca_file.empty() ? "" : " with " + settings.ca_file),
+        true});
+  }
   if (const int code = ldap_connect(handle); code != LDAP_SUCCESS) {
     return std::unexpected(connection.error(url.c_str(), code));
   }

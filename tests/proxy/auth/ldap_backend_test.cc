@@ -2,6 +2,7 @@
 #include "proxy/auth/ldap_backend.h"
 
 #include <gtest/gtest.h>
+#include <ldap.h>
 
 #include <algorithm>
 
@@ -200,6 +201,20 @@ TEST_F(LdapBackendTest, TlsIsVerified) {
   EXPECT_EQ(ask(settings, "alice", "alice secret").result, Result::backend_error) << "another name";
   settings.verify_certificate = false;
   EXPECT_EQ(ask(settings, "alice", "alice secret").result, Result::success) << "it does listen there";
+}
+
+TEST_F(LdapBackendTest, NoOtherAuthoritiesThanThoseConfigured) {
+  // What /etc/ldap/ldap.conf might say.
+  const std::string theirs = slapd_->certificate("ca.pem");
+  const int client = 0;
+  ASSERT_EQ(ldap_set_option(nullptr, LDAP_OPT_X_TLS_CACERTFILE, theirs.c_str()), 0);
+  ASSERT_EQ(ldap_set_option(nullptr, LDAP_OPT_X_TLS_NEWCTX, &client), 0);
+  auto settings = slapd_->settings();
+  settings.urls = {slapd_->secure_url()};
+  settings.ca_file = "/nonexistent/ca.pem";  // gone, or being replaced
+  EXPECT_EQ(ask(settings, "alice", "alice secret").result, Result::backend_error);
+  ldap_set_option(nullptr, LDAP_OPT_X_TLS_CACERTFILE, nullptr);
+  ldap_set_option(nullptr, LDAP_OPT_X_TLS_NEWCTX, &client);
 }
 
 TEST_F(LdapBackendTest, AWrongServicePasswordIsAnOutage) {
