@@ -1,5 +1,7 @@
 #include "proxy/auth/ldap_backend.h"
 
+#include <ldap.h>
+
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -161,6 +163,18 @@ Try<BindVerdict> LdapAsker::bind(const std::string& dn, const Query& query, Dead
   return with(user_, deadline, [&](LdapConnection& connection, Deadline until) -> Try<BindVerdict> {
     auto reply = connection.bind(dn, query.secret.view(), until);
     if (!reply) return std::unexpected(std::move(reply.error()));
+    if (reply->code == LDAP_INVALID_DN_SYNTAX && !settings_.dn_template.empty()) {
+      // Is it the login that can not stand in this DN (nothing before its '@', letters that the attribute
+      // does not take), or the template? One that could stand in any tells. Anybody may write such logins:
+      // were they an outage, a handful of them would open the circuit breaker.
+      const std::string harmless =
+          expand_template(settings_.dn_template, {"no-such-entry@example.com", {}}, escape_dn_value);
+      auto other = connection.bind(harmless, "no password", until);
+      if (!other) return std::unexpected(std::move(other.error()));
+      if (other->code != LDAP_INVALID_DN_SYNTAX) {
+        return BindVerdict{Result::bad_credentials, "no such login: it can not be part of a DN"};
+      }
+    }
     BindVerdict verdict = judge(*reply);
     // Not about this account: another server may answer.
     if (verdict.result == Result::backend_error) return std::unexpected(LdapError{verdict.detail, true});

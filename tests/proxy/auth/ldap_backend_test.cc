@@ -120,6 +120,20 @@ TEST_F(LdapBackendTest, NothingBreaksOutOfAFilterOrADn) {
   EXPECT_EQ(ask(settings, "alice,ou=people", "alice secret").result, Result::bad_credentials);
 }
 
+// Otherwise anybody could open the circuit breaker for everybody, with five of them.
+TEST_F(LdapBackendTest, ALoginThatCanNotStandInADnIsNoOutage) {
+  auto settings = slapd_->settings();
+  settings.login_attribute.clear();
+  settings.dn_template = "uid={local},ou=people,dc=example,dc=com";
+  const Answer empty = ask(settings, "@example.com", "secret");
+  EXPECT_EQ(empty.result, Result::bad_credentials) << empty.detail;
+  settings.dn_template = "mail={login},ou=people,dc=example,dc=com";  // of ASCII only
+  const Answer other = ask(settings, "\xc3\xa4@example.com", "secret");
+  EXPECT_EQ(other.result, Result::bad_credentials) << other.detail;
+  settings.dn_template = "uid={login}=,=people";
+  EXPECT_EQ(ask(settings, "alice", "secret").result, Result::backend_error) << "the admin's mistake";
+}
+
 TEST_F(LdapBackendTest, MoreThanOneEntryIsTheAdminsMistake) {
   const Answer twin = ask(slapd_->settings(), "twin@example.com", "twin secret");
   EXPECT_EQ(twin.result, Result::backend_error);
