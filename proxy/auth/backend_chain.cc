@@ -116,7 +116,7 @@ void BackendChain::authenticate(Request request, std::function<void(Outcome)> do
   query->login = std::move(login);
   query->mechanism = request.credentials.mechanism;
   query->secret = std::move(request.credentials.secret);
-  walk->key = keyed_hash_.of(query->login, query->mechanism, query->secret.view());
+  walk->key = KeyedHash::of_process().of(query->login, query->mechanism, query->secret.view());
   walk->query = std::move(query);
   walk->client = request.client;
   walk->done = std::move(done);

@@ -45,7 +45,6 @@ class BackendChain {
 
   std::shared_ptr<policy::Lockout> lockout_;
   Observer observer_;
-  KeyedHash keyed_hash_;
   OutcomeCache cache_;
   std::vector<std::unique_ptr<BackendPool>> pools_;
 };

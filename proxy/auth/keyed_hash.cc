@@ -13,6 +13,11 @@ KeyedHash::KeyedHash() { RAND_bytes(key_.data(), key_.size()); }  // BoringSSL: 
 
 KeyedHash::~KeyedHash() { OPENSSL_cleanse(key_.data(), key_.size()); }
 
+const KeyedHash& KeyedHash::of_process() {
+  static const KeyedHash hash;
+  return hash;
+}
+
 Digest KeyedHash::of(std::string_view login, smtp::Mechanism mechanism, std::string_view secret) const {
   const bool password = mechanism == smtp::Mechanism::plain || mechanism == smtp::Mechanism::login;
   const std::string_view kind = password ? "password" : smtp::name_of(mechanism);

@@ -16,6 +16,9 @@ class KeyedHash {
  public:
   KeyedHash();  // draws the key
   ~KeyedHash();
+  // The one all configurations share: brute-force control outlives them, and would take a password for
+  // another one after each reload.
+  static const KeyedHash& of_process();
   KeyedHash(const KeyedHash&) = delete;
   KeyedHash& operator=(const KeyedHash&) = delete;
 

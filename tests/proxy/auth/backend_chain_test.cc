@@ -198,6 +198,17 @@ TEST_F(ChainTest, AStalePasswordCountsOnceAndAnOutageNever) {
   EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::success);
 }
 
+TEST_F(ChainTest, AStalePasswordCountsOnceOverReloads) {
+  policy::LockoutRule rule;
+  rule.distinct_passwords_per_login = 3;
+  const auto lockout = std::make_shared<policy::Lockout>(rule);
+  for (int reload = 0; reload < 5; ++reload) {
+    BackendChain chain({.ttl_seconds = 0}, lockout, {});
+    add(chain);
+    EXPECT_EQ(ask(chain, request("alice", "stale")).result, Result::bad_credentials) << reload;
+  }
+}
+
 TEST_F(ChainTest, DestructionAnswersEverybodyOnce) {
   std::atomic<int> answered = 0;
   std::atomic<int> wrong = 0;
