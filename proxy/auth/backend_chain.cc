@@ -19,6 +19,18 @@ void append_detail(std::string& detail, BackendKind kind, const std::string& tex
   detail += std::string(backend_name(kind)) + ": " + text;
 }
 
+// What brute-force control refuses; nullopt: nothing.
+std::optional<Outcome> blocked(const policy::Lockout::Answer& answer) {
+  if (answer.blocked_by == policy::Lockout::Scope::none) return std::nullopt;
+  Outcome outcome;
+  outcome.result = Result::blocked;
+  outcome.delay_ms = answer.delay_ms;
+  outcome.detail =
+      answer.blocked_by == policy::Lockout::Scope::network ? "the client's network" : "the login";
+  outcome.detail += " is blocked for " + std::to_string(answer.retry_after_seconds) + " s";
+  return outcome;
+}
+
 }  // namespace
 
 // One request on its way through the backends.
@@ -101,15 +113,7 @@ void BackendChain::authenticate(Request request, std::function<void(Outcome)> do
     const auto answer = lockout_->before(request.client, login, wall_now());
     walk->delay_ms = answer.delay_ms;
     if (answer.would_block != policy::Lockout::Scope::none) walk->detail = "would be blocked (shadow mode)";
-    if (answer.blocked_by != policy::Lockout::Scope::none) {
-      Outcome outcome;
-      outcome.result = Result::blocked;
-      outcome.delay_ms = answer.delay_ms;
-      outcome.detail =
-          answer.blocked_by == policy::Lockout::Scope::network ? "the client's network" : "the login";
-      outcome.detail += " is blocked for " + std::to_string(answer.retry_after_seconds) + " s";
-      return done(std::move(outcome));
-    }
+    if (auto refused = blocked(answer)) return done(std::move(*refused));
   }
 
   auto query = std::make_shared<Query>();
@@ -178,6 +182,13 @@ void BackendChain::took(std::shared_ptr<Walk> walk, Answer answer) {
 }
 
 void BackendChain::settle(Walk& walk, Answer answer, bool cached) {
+  if (lockout_ && answer.result != Result::backend_error) {
+    // A block that began while the backends were asked: who asks many questions before the first is answered
+    // hears no more than others, right or wrong.
+    if (auto refused = blocked(lockout_->before(walk.client, walk.query->login, wall_now()))) {
+      return walk.done(std::move(*refused));
+    }
+  }
   Outcome outcome;
   outcome.result = answer.result;
   outcome.account = std::move(answer.account);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <mutex>
+
 #include "policy/lockout.h"
 #include "tests/proxy/auth/fake_backend.h"
 
@@ -207,6 +210,36 @@ TEST_F(ChainTest, AStalePasswordCountsOnceOverReloads) {
     add(chain);
     EXPECT_EQ(ask(chain, request("alice", "stale")).result, Result::bad_credentials) << reload;
   }
+}
+
+// Who asks a hundred questions before the first is answered gets no more answers than others.
+TEST_F(ChainTest, GuessesAtTheSameTimeAreNoWayAroundABlock) {
+  policy::LockoutRule rule;
+  rule.failures_per_network = 3;
+  rule.first_delay_ms = 0;
+  const auto lockout = std::make_shared<policy::Lockout>(rule);
+  std::promise<void> all_asked;
+  const auto gate = all_asked.get_future().share();
+  BackendChain chain({.ttl_seconds = 0}, lockout, {});
+  const auto script = add(chain);
+  script->ask = [gate](const Query& q, Deadline) {
+    gate.wait();
+    return q.secret.view() == "right" ? success(q.login, "ldap") : answer(Result::bad_credentials);
+  };
+  std::mutex lock;
+  std::map<Result, int> results;
+  std::atomic<int> answered = 0;
+  const auto count = [&](const Outcome& outcome) {
+    const std::scoped_lock guard(lock);
+    ++results[outcome.result];
+    ++answered;
+  };
+  for (int i = 0; i < 50; ++i) chain.authenticate(request("alice", "guess " + std::to_string(i)), count);
+  chain.authenticate(request("alice", "right"), count);
+  all_asked.set_value();
+  while (answered < 51) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_LE(results[Result::bad_credentials], 3);
+  EXPECT_EQ(results[Result::success], 0);
 }
 
 TEST_F(ChainTest, DestructionAnswersEverybodyOnce) {
