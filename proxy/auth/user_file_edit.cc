@@ -204,6 +204,14 @@ std::expected<void, EditError> apply(const UserChange& change, UserEntry& entry)
   return {};
 }
 
+// The entry's line, if it can be read again: a file with one that can not is not used at all.
+std::expected<std::string, EditError> rendered(const UserEntry& entry) {
+  std::string line = render(entry);
+  const ParsedUserFile parsed = parse_user_file(line);
+  if (!parsed.problems.empty()) return fail(Kind::invalid, parsed.problems.front().text);
+  return line;
+}
+
 std::expected<std::string, EditError> canonical(std::string_view login) {
   auto name = policy::canonical_login(login);
   if (!name || name->find(':') != std::string::npos || name->starts_with('#')) {
@@ -241,10 +249,12 @@ std::expected<void, EditError> add_user(const std::string& path, std::string_vie
   UserEntry entry;
   entry.login = *name;
   if (auto applied = apply(user, entry); !applied) return applied;
+  const auto line = rendered(entry);
+  if (!line) return std::unexpected(line.error());
   return edit_file(path, true, [&](std::string text, auto& entries) -> std::expected<std::string, EditError> {
     if (find(entries, *name) != entries.end()) return fail(Kind::exists, *name + " exists already");
     if (!text.empty() && !text.ends_with('\n')) text += '\n';
-    return text + render(entry) + '\n';
+    return text + *line + '\n';
   });
 }
 
@@ -258,7 +268,9 @@ std::expected<void, EditError> set_user(const std::string& path, std::string_vie
                      if (entry == entries.end()) return fail(Kind::no_such_user, "no such login: " + *name);
                      if (auto applied = apply(change, *entry); !applied)
                        return std::unexpected(applied.error());
-                     return with_line(text, entry->line, render(*entry));
+                     const auto line = rendered(*entry);
+                     if (!line) return std::unexpected(line.error());
+                     return with_line(text, entry->line, *line);
                    });
 }
 

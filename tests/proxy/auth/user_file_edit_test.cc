@@ -104,6 +104,20 @@ TEST_F(UserFileEdit, RefusesWhatTheFileCouldNotCarry) {
   EXPECT_EQ(set_user(path_, "a", {.password = "x"}).error().kind, Kind::io) << "set does not create the file";
 }
 
+TEST_F(UserFileEdit, WritesNothingThatCouldNotBeReadAgain) {
+  ASSERT_TRUE(add_user(path_, "alice", {.password = "one"}));
+  const std::string before = text();
+  for (const char* group : {" ", "  "}) {
+    EXPECT_EQ(set_user(path_, "alice", {.groups = {{group}}}).error().kind, Kind::invalid);
+  }
+  std::vector<std::string> many;
+  for (int i = 0; i < 1000; ++i) many.push_back("address-" + std::to_string(i) + "@example.com");
+  EXPECT_EQ(set_user(path_, "alice", {.addresses = many}).error().kind, Kind::invalid);
+  EXPECT_EQ(add_user(path_, "bob", {.password = "two", .addresses = many}).error().kind, Kind::invalid);
+  EXPECT_EQ(text(), before);
+  EXPECT_TRUE(list_users(path_).has_value());
+}
+
 TEST_F(UserFileEdit, ASymbolicLinkStaysOne) {
   const std::string link = dir_.path() + "/link";
   ASSERT_TRUE(add_user(path_, "alice", {.password = "one"}));
