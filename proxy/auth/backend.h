@@ -44,6 +44,9 @@ struct Answer {
   Result result = Result::backend_error;
   policy::Account account;  // for success
   std::string detail;       // for the journal: no secrets, never for the client
+  // A backend_error about this login alone (two entries have it): the backend is well, and its circuit
+  // breaker not concerned. Else whoever knows such a login could keep everybody out.
+  bool is_of_login = false;
 };
 
 class Asker {

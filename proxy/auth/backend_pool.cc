@@ -72,7 +72,7 @@ void BackendPool::State::finish(const std::shared_ptr<Call>& call, Answer answer
     done = std::move(call->done);
     unanswered.erase(call->number);
     std::erase(queue, call);
-    if (!stopping) change = breaker.record(answer.result != Result::backend_error, now);
+    if (!stopping) change = breaker.record(answer.result != Result::backend_error || answer.is_of_login, now);
     ++callbacks_running;
   }
   if (events.called) events.called({backend->kind(), answer.result, now - call->begun});

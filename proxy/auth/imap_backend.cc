@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint16_t imaps_port = 993;
 constexpr std::uint16_t imap_port = 143;
+constexpr std::size_t long_secret_octets = 1000;
 
 class ImapAsker : public Asker {
  public:
@@ -64,7 +65,11 @@ Answer ImapAsker::ask(const Query& query, Deadline deadline) {
   if (!capabilities) return {Result::backend_error, {}, settings_.server + ": " + capabilities.error()};
   LoginVerdict verdict = conversation.log_in(*capabilities, name->login, query);
   conversation.log_out();
-  if (verdict.result != Result::success) return {verdict.result, {}, std::move(verdict.detail)};
+  if (verdict.result != Result::success) {
+    // Servers need not take lines of any length (RFC 2683 section 3.2.1.5), and many close on one.
+    const bool is_long = query.secret.view().size() > long_secret_octets;
+    return {verdict.result, {}, std::move(verdict.detail), is_long};
+  }
   return {Result::success, std::move(name->account), {}};
 }
 

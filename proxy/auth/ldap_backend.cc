@@ -260,7 +260,7 @@ Try<policy::Account> LdapAsker::account(const Query& query, const LdapEntry& ent
 
 Answer LdapAsker::ask(const Query& query, Deadline deadline) {
   const auto failed = [](LdapError error) {
-    return Answer{Result::backend_error, {}, std::move(error.text)};
+    return Answer{Result::backend_error, {}, std::move(error.text), !error.lost};
   };
   if (query.secret.empty()) return {Result::bad_credentials, {}, "empty password"};
 

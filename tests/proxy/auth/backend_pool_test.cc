@@ -199,6 +199,19 @@ TEST_F(BackendPoolTest, TheBreakerOpensAndATrialClosesIt) {
   EXPECT_EQ(called().size(), 4U) << "refusals of the breaker are no backend calls";
 }
 
+TEST_F(BackendPoolTest, WhatConcernsOneLoginDoesNotOpenTheBreaker) {
+  script_->ask = [&](const Query&, Deadline) {
+    return Answer{Result::backend_error, {}, "two entries", true};
+  };
+  auto& pool = start({.connections_max = 1, .waiting_max = 10, .breaker_failures = 3});
+  for (std::size_t i = 1; i <= 5; ++i) {
+    pool.submit(query(), answers_.collect());
+    answers_.wait_for(i);
+  }
+  EXPECT_EQ(script_->asked, 5);
+  EXPECT_TRUE(states().empty());
+}
+
 TEST_F(BackendPoolTest, AnExceptionIsAnOutage) {
   script_->ask = [](const Query&, Deadline) -> Answer { throw std::runtime_error("boom"); };
   start({}).submit(query(), answers_.collect());

@@ -57,6 +57,15 @@ TEST_F(ImapBackendTest, StrangeLoginsAndPasswordsArriveUnchanged) {
   EXPECT_EQ(ask(settings, "bob", "x\r\np9 LOGOUT").result, Result::bad_credentials);
 }
 
+// Dovecot closes the connection on a line that is too long for it: no reason to ask it no more.
+TEST_F(ImapBackendTest, ALongPasswordIsNoOutageOfTheServer) {
+  const auto settings = dovecot_->settings(ConnectionTls::implicit);
+  for (const std::size_t octets : {1000U, 5000U, 8192U}) {
+    const Answer answer = ask(settings, "alice@example.com", std::string(octets, 'x'));
+    EXPECT_TRUE(answer.result == Result::bad_credentials || answer.is_of_login) << answer.detail;
+  }
+}
+
 // Dovecot always offers AUTH=PLAIN; the LOGIN command of servers that do not is tried by not looking.
 TEST_F(ImapBackendTest, TheLoginCommandToo) {
   const auto settings = dovecot_->settings(ConnectionTls::off);

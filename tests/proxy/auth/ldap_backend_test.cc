@@ -143,6 +143,19 @@ TEST_F(LdapBackendTest, MoreThanOneEntryIsTheAdminsMistake) {
   EXPECT_EQ(ask(settings, "alice", "alice secret").result, Result::backend_error);
 }
 
+TEST_F(LdapBackendTest, ALoginWithTwoEntriesKeepsNobodyElseOut) {
+  Settings settings;
+  settings.backends = {BackendKind::ldap};
+  settings.ldap = slapd_->settings();
+  settings.cache.ttl_seconds = 0;
+  Service service(settings, nullptr, {});
+  for (std::uint32_t i = 0; i <= settings.ldap.limits.breaker_failures; ++i) {
+    EXPECT_EQ(testing::ask(service, testing::request("twin@example.com", "twin secret")).result,
+              Result::backend_error);
+  }
+  EXPECT_EQ(testing::ask(service, testing::request("alice", "alice secret")).result, Result::success);
+}
+
 TEST_F(LdapBackendTest, GroupsBySearchAndGrants) {
   auto settings = slapd_->settings();
   settings.group_attributes.clear();
