@@ -39,7 +39,8 @@ struct Query {
   smtp::Secret secret;  // non-empty, no NUL
 };
 
-// One of success, bad_credentials, backend_error, disabled, password_expired.
+// One of success, bad_credentials, backend_error, disabled, password_expired; unsupported where only the
+// server can tell that it does not take the mechanism.
 struct Answer {
   Result result = Result::backend_error;
   policy::Account account;  // for success

@@ -39,8 +39,10 @@ struct BackendChain::Walk {
   policy::IpAddress client;
   Digest key{};
   std::function<void(Outcome)> done;
-  std::size_t next = 0;          // backend to ask
-  bool any_error = false;        // one could not be asked: no refusal can be final (law 5)
+  std::size_t next = 0;    // backend to ask
+  bool any_error = false;  // one could not be asked: no refusal can be final (law 5)
+  bool any_refusal = false;
+  bool any_unsupported = false;  // one does not take the mechanism after all
   std::uint32_t delay_ms = 0;    // brute-force control holds every answer back, right or wrong
   std::uint64_t generation = 0;  // of all backends together, before the first was asked
   std::string detail;
@@ -147,7 +149,9 @@ void BackendChain::ask_next(std::shared_ptr<Walk> walk) {
   while (walk->next < pools_.size() && (pools_[walk->next]->backend().mechanisms() & bit) == 0) ++walk->next;
   if (walk->next == pools_.size()) {
     Answer last;
-    last.result = walk->any_error ? Result::backend_error : Result::bad_credentials;
+    last.result = Result::bad_credentials;
+    if (!walk->any_refusal && walk->any_unsupported) last.result = Result::unsupported;
+    if (walk->any_error) last.result = Result::backend_error;
     last.detail = std::move(walk->detail);
     if (!walk->any_error) cache_.put(walk->key, {last, walk->generation}, Clock::now());
     return settle(*walk, std::move(last), false);
@@ -174,7 +178,11 @@ void BackendChain::took(std::shared_ptr<Walk> walk, Answer answer) {
       answer.detail = std::move(walk->detail);
       cache_.put(walk->key, {answer, walk->generation}, Clock::now());
       return settle(*walk, std::move(answer), false);
+    case Result::unsupported:
+      walk->any_unsupported = true;
+      break;
     default:
+      walk->any_refusal = true;
       break;
   }
   ++walk->next;

@@ -155,7 +155,7 @@ LoginVerdict ImapLogin::log_in(const ImapCapabilities& capabilities, const std::
   const bool xoauth2 = query.mechanism == smtp::Mechanism::xoauth2;
   const bool oauthbearer = query.mechanism == smtp::Mechanism::oauthbearer;
   if ((xoauth2 && !capabilities.auth_xoauth2) || (oauthbearer && !capabilities.auth_oauthbearer)) {
-    return {Result::backend_error, "the server does not offer this mechanism"};
+    return {Result::unsupported, "the server does not offer this mechanism"};
   }
   if (!xoauth2 && !oauthbearer && !capabilities.auth_plain && capabilities.login_disabled) {
     return {Result::backend_error, "the server takes no passwords on this connection (LOGINDISABLED)"};

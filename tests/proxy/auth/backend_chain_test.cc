@@ -48,6 +48,7 @@ TEST_P(Order, OfBackends) {
 constexpr Result ok = Result::success;
 constexpr Result bad = Result::bad_credentials;
 constexpr Result err = Result::backend_error;
+constexpr Result not_taken = Result::unsupported;
 INSTANTIATE_TEST_SUITE_P(
     BackendChain, Order,
     ::testing::Values(
@@ -55,6 +56,9 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"past_an_outage", {err, ok}, ok, {1, 1}}, OrderCase{"all_refuse", {bad, bad}, bad, {1, 1}},
         OrderCase{"outage_first", {err, bad}, err, {1, 1}}, OrderCase{"outage_last", {bad, err}, err, {1, 1}},
         OrderCase{"outage_between", {bad, err, bad}, err, {1, 1, 1}},
+        OrderCase{"mechanism_not_taken", {not_taken, not_taken}, not_taken, {1, 1}},
+        OrderCase{"mechanism_not_taken_by_one", {not_taken, bad}, bad, {1, 1}},
+        OrderCase{"mechanism_not_taken_in_an_outage", {err, not_taken}, err, {1, 1}},
         OrderCase{"disabled_is_final", {Result::disabled, ok}, Result::disabled, {1, 0}},
         OrderCase{
             "expired_is_final", {bad, Result::password_expired, ok}, Result::password_expired, {1, 1, 0}}),
