@@ -27,6 +27,7 @@ struct Request {
   smtp::Credentials credentials;
   policy::IpAddress client;
   std::string session_id;
+  std::uint32_t attempt = 0;  // which of the session's this is: an answer to an earlier one is too late
 };
 
 enum class Result : std::uint8_t {

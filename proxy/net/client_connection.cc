@@ -220,9 +220,9 @@ void ClientConnection::on_upstream_writable() {
   update_reading();
 }
 
-void ClientConnection::on_auth(auth::Outcome outcome) {
+void ClientConnection::on_auth(std::uint32_t attempt, auth::Outcome outcome) {
   if (dead_ || closing_) return;
-  session_->auth_done(std::move(outcome), now(), worker_.effects());
+  session_->auth_done(attempt, std::move(outcome), now(), worker_.effects());
   perform();
 }
 
@@ -332,10 +332,11 @@ void ClientConnection::authenticate(auth::Request request) {
   if (!token_) token_ = std::make_shared<ClientConnection*>(this);
   // The answer may come on this thread (cache) or another: always by way of the worker's mailbox, so
   // that it never arrives inside an event, and may come when the worker is no more.
+  const std::uint32_t attempt = request.attempt;
   generation_->snapshot->auth->authenticate(
-      std::move(request), [token = token_, mailbox = worker_.mailbox()](auth::Outcome outcome) {
-        mailbox->post([token, outcome = std::move(outcome)]() mutable {
-          if (*token != nullptr) (*token)->on_auth(std::move(outcome));
+      std::move(request), [token = token_, attempt, mailbox = worker_.mailbox()](auth::Outcome outcome) {
+        mailbox->post([token, attempt, outcome = std::move(outcome)]() mutable {
+          if (*token != nullptr) (*token)->on_auth(attempt, std::move(outcome));
         });
       });
 }

@@ -44,7 +44,7 @@ class ClientConnection final : public SecureStream::Handler {
   void on_upstream_lost(UpstreamConnection& connection, session::LinkFailure failure,
                         const std::string& text);
   void on_upstream_writable();
-  void on_auth(auth::Outcome outcome);
+  void on_auth(std::uint32_t attempt, auth::Outcome outcome);
   void drain();
   void sweep(std::int64_t mono_ms);
   void add_buffered(Buffered& sum) const;

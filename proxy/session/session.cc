@@ -160,9 +160,7 @@ void Session::drain(Now now, Effects& fx) {
 
 void Session::timeout(Now now, Effects& fx) {
   if (finished_) return;
-  const std::int64_t session_end =
-      started_ms_ + seconds_ms(listener_.settings.limits.session_timeout_seconds);
-  if (deadline_kind_ != Deadline::upstream_final && now.mono_ms >= session_end) {
+  if (deadline_kind_ != Deadline::upstream_final && now.mono_ms >= session_end_ms()) {
     bye(421, "4.4.2", "Session has lasted too long", metrics::CloseReason::timeout, "session", now, fx);
     return;
   }
@@ -409,6 +407,10 @@ void Session::violation(metrics::Violation type) {
 
 // --- deadlines ------------------------------------------------------------------------------------
 
+std::int64_t Session::session_end_ms() const {
+  return started_ms_ + seconds_ms(listener_.settings.limits.session_timeout_seconds);
+}
+
 void Session::arm(Deadline kind, Now now) {
   const config::ListenerLimits& limits = listener_.settings.limits;
   const config::Upstream& upstream = listener_.upstream;
@@ -444,10 +446,9 @@ void Session::arm(Deadline kind, Now now) {
       break;
   }
   deadline_ms_ = now.mono_ms + span;
-  const std::int64_t session_end = started_ms_ + seconds_ms(limits.session_timeout_seconds);
   // The upstream's answer to a whole message is waited for even past the session's end: cutting it
   // off would risk a duplicate.
-  if (kind != Deadline::upstream_final) deadline_ms_ = std::min(deadline_ms_, session_end);
+  if (kind != Deadline::upstream_final) deadline_ms_ = std::min(deadline_ms_, session_end_ms());
   if (kind == Deadline::content && transaction_ && transaction_->content) {
     // A minimum rate, averaged over the body: idle timeouts alone let a client dribble for ever.
     const std::uint64_t rate = std::max<std::uint32_t>(1, limits.minimum_bytes_per_second);

@@ -48,7 +48,8 @@ class Session {
   void client_eof(Now now, Effects& effects);   // the client will send no more
   void client_lost(Now now, Effects& effects);  // the connection is gone
   void tls_established(TlsFacts facts, Now now, Effects& effects);
-  void auth_done(auth::Outcome outcome, Now now, Effects& effects);
+  // `attempt` as in the request that is answered.
+  void auth_done(std::uint32_t attempt, auth::Outcome outcome, Now now, Effects& effects);
   void wake(Now now, Effects& effects);
   // `link` is ready and belongs to this session until it is released, aborted or lost.
   void upstream_ready(UpstreamLink& link, Now now, Effects& effects);
@@ -114,6 +115,7 @@ class Session {
   void bye(std::uint16_t code, std::string_view enhanced, std::string_view text, metrics::CloseReason reason,
            std::string_view detail, Now now, Effects& fx);
   void arm(Deadline kind, Now now);
+  std::int64_t session_end_ms() const;
   void violation(metrics::Violation type);
   void line_fault(int status, Now now, Effects& fx);
   std::string transaction_id() const;
@@ -265,6 +267,7 @@ class Session {
   std::uint32_t commands_without_mail_ = 0;
   std::uint32_t errors_ = 0;
   std::uint32_t auth_failures_ = 0;
+  std::uint32_t auth_attempt_ = 0;
   std::uint32_t transactions_ = 0;
   std::uint32_t messages_accepted_ = 0;
   std::uint32_t lone_recipients_ = 0;  // messages in a row that had one recipient each

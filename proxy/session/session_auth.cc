@@ -1,4 +1,5 @@
 // AUTH (RFC 4954): the SASL exchange, the question to the backends, and what each answer becomes.
+#include <algorithm>
 #include <utility>
 
 #include "policy/identity.h"
@@ -94,7 +95,7 @@ void Session::sasl_credentials(Now now, Effects& fx) {
   if (credentials.mechanism == smtp::Mechanism::external) return external(credentials, now, fx);
   wait_ = Wait::auth;
   arm(Deadline::auth, now);
-  fx.authenticate = auth::Request{std::move(credentials), client_, id_};
+  fx.authenticate = auth::Request{std::move(credentials), client_, id_, ++auth_attempt_};
 }
 
 void Session::external(const smtp::Credentials& credentials, Now now, Effects& fx) {
@@ -111,14 +112,17 @@ void Session::external(const smtp::Credentials& credentials, Now now, Effects& f
   auth_answer(now, fx);
 }
 
-void Session::auth_done(auth::Outcome outcome, Now now, Effects& fx) {
-  if (finished_ || wait_ != Wait::auth) return;
+void Session::auth_done(std::uint32_t attempt, auth::Outcome outcome, Now now, Effects& fx) {
+  // One that was not waited for any longer was answered already; what it comes to now is nobody's.
+  if (finished_ || wait_ != Wait::auth || attempt != auth_attempt_) return;
   const std::uint32_t delay_ms = outcome.delay_ms;
   auth_outcome_ = std::make_unique<auth::Outcome>(std::move(outcome));
   if (delay_ms > 0) {
     // Guessing costs time; the loop goes on with others.
     wait_ = Wait::auth_delay;
     arm(Deadline::auth, now);
+    // The answer is there: nothing but the end of the session may come before it is told.
+    deadline_ms_ = std::min(deadline_ms_ + delay_ms, session_end_ms());
     fx.wake_after_ms = delay_ms;
     return;
   }

@@ -101,5 +101,45 @@ TEST(Deadlines, TheClientsOwnAfterDataThatItDidNotSay) {
   }
 }
 
+// "AUTH PLAIN" with login and password "a".
+const std::string auth_command = "AUTH PLAIN AGEAYQ==\r\n";
+
+Setup with_auth() {
+  Setup setup;
+  setup.auth = config::AuthMode::optional;
+  setup.auth_without_tls = true;
+  return setup;
+}
+
+TEST(Deadlines, AnAnswerToAnEarlierLoginIsNobodys) {
+  for (const auth::Result late : {auth::Result::success, auth::Result::bad_credentials}) {
+    Harness harness(with_auth());
+    harness.start();
+    harness.client("EHLO client.test\r\n");
+    harness.client(auth_command);
+    const std::uint32_t first = harness.last_attempt;
+    harness.timeout();
+    harness.client(auth_command);
+    harness.client_out.clear();
+    harness.auth_done(first, late, "a@example.com");
+    EXPECT_EQ(harness.client_out, "") << "the second login is answered when its answer comes";
+    EXPECT_FALSE(harness.session().authenticated());
+    harness.auth_done(auth::Result::success, "b@example.com");
+    EXPECT_TRUE(harness.client_out.starts_with("235 ")) << harness.client_out;
+  }
+}
+
+TEST(Deadlines, NoneEndsTheDelayOfAnAnswerThatIsThere) {
+  Harness harness(with_auth());
+  harness.start();
+  harness.client("EHLO client.test\r\n");
+  harness.client(auth_command);
+  harness.auth_done(harness.last_attempt, auth::Result::success, "a@example.com", 60'000);
+  EXPECT_GT(waits_seconds(harness), 60);
+  harness.client_out.clear();
+  harness.wake();
+  EXPECT_TRUE(harness.client_out.starts_with("235 ")) << harness.client_out;
+}
+
 }  // namespace
 }  // namespace portcullis::session::testing

@@ -100,11 +100,22 @@ void Harness::tls_done() {
 
 void Harness::auth_done(auth::Result result, std::string login) {
   asked_auth_ = false;
+  auth_done(last_attempt, result, std::move(login));
+}
+
+void Harness::auth_done(std::uint32_t attempt, auth::Result result, std::string login,
+                        std::uint32_t delay_ms) {
   auth::Outcome outcome;
   outcome.result = result;
+  outcome.delay_ms = delay_ms;
   outcome.account.login = std::move(login);
   outcome.account.backend = "file";
-  session_->auth_done(std::move(outcome), now(), effects_);
+  session_->auth_done(attempt, std::move(outcome), now(), effects_);
+  perform();
+}
+
+void Harness::wake() {
+  session_->wake(now(), effects_);
   perform();
 }
 
@@ -201,6 +212,7 @@ void Harness::perform() {
     if (effects_.authenticate) {
       asked_auth_ = true;
       last_login = effects_.authenticate->credentials.authcid;
+      last_attempt = effects_.authenticate->attempt;
     }
     tls_wanted_ |= effects_.start_tls;
     effects_.clear();

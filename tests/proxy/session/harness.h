@@ -42,7 +42,9 @@ class Harness {
   void upstream_lost(LinkFailure failure);
   void client_lost();
   void tls_done();
-  void auth_done(auth::Result result, std::string login);
+  void auth_done(auth::Result result, std::string login);  // of the last attempt
+  void auth_done(std::uint32_t attempt, auth::Result result, std::string login, std::uint32_t delay_ms = 0);
+  void wake();
   void timeout();
   void drain();
 
@@ -66,6 +68,7 @@ class Harness {
   std::size_t aborted = 0;  // connections closed at once
   std::size_t released = 0;
   std::string last_login;  // of the last authenticate request
+  std::uint32_t last_attempt = 0;
 
  private:
   void perform();
