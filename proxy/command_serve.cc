@@ -139,6 +139,7 @@ int serve(const std::string& path) {
     const auto ran = gateway.run();
     code = ran ? *ran : complain(ran.error(), exit_unavailable);
   }
+  lasting.retirement->wait();  // what it counts is still to be stored
   lasting.journal->flush();
   return code;
 }

@@ -1,6 +1,7 @@
 #include "proxy/net/snapshot.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace portcullis::net {
@@ -141,6 +142,25 @@ bool same_upstreams(const Snapshot& a, const config::Config& b) {
 
 }  // namespace
 
+// A future of std::async waits in its destructor.
+void Retirement::take(std::unique_ptr<auth::Service> service) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(ending_, [](const std::future<void>& each) {
+    return each.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  // Where there is no thread to be had, the service ends here.
+  try {
+    ending_.push_back(
+        std::async(std::launch::async, [ends = std::move(service)]() mutable { ends.reset(); }));
+  } catch (const std::system_error&) {
+  }
+}
+
+void Retirement::wait() {
+  const std::lock_guard lock(mutex_);
+  ending_.clear();
+}
+
 std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
     std::shared_ptr<const config::Config> config, const Lasting& lasting, const Snapshot* before) {
   auto snapshot = std::make_shared<Snapshot>();
@@ -155,8 +175,11 @@ std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
     snapshot->client_tls.push_back(std::move(*client_tls));
   }
   snapshot->chain = std::make_unique<policy::Chain>(snapshot->config->policy, *lasting.counters);
-  snapshot->auth = std::make_shared<auth::Service>(snapshot->config->auth, lasting.lockout,
-                                                   observer_for(lasting.telemetry));
+  snapshot->auth = std::shared_ptr<auth::Service>(
+      new auth::Service(snapshot->config->auth, lasting.lockout, observer_for(lasting.telemetry)),
+      [retirement = lasting.retirement](auth::Service* service) {
+        retirement->take(std::unique_ptr<auth::Service>(service));
+      });
   snapshot->health = before != nullptr && same_upstreams(*before, *snapshot->config)
                          ? before->health
                          : std::make_shared<UpstreamHealth>(snapshot->config->upstreams);

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <expected>
+#include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,19 @@ struct Telemetry {
   metrics::SharedShard shared;  // auth threads, probe, admin
 };
 
+// Ends what may take its time to end, on threads of its own: no loop waits for a directory that does not
+// answer.
+class Retirement {
+ public:
+  void take(std::unique_ptr<auth::Service> service);
+  // Until all have ended; as the destructor does.
+  void wait();
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::future<void>> ending_;
+};
+
 // What outlives every configuration.
 struct Lasting {
   std::shared_ptr<policy::CounterStore> counters;
@@ -41,6 +56,7 @@ struct Lasting {
   std::shared_ptr<TicketKeys> ticket_keys;
   std::shared_ptr<Telemetry> telemetry;
   std::shared_ptr<MemoryGuard> memory = std::make_shared<MemoryGuard>();
+  std::shared_ptr<Retirement> retirement = std::make_shared<Retirement>();
 };
 
 struct Snapshot {

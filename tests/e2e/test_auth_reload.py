@@ -1,0 +1,59 @@
+"""AUTH while the configuration changes: what a reload must do, and what it must not hold up."""
+
+import base64
+import smtplib
+import socket
+import ssl
+import struct
+import time
+
+import pytest
+from parts.gateway import ALICE, PASSWORD, Gateway, settings
+from parts.loopback import ADDRESS, free_port
+from parts.sink import Sink
+
+
+@pytest.fixture
+def sink(parts, directory, program):
+    return parts.use(Sink(program, directory / "sink"))
+
+
+def connect(gateway):
+    client = smtplib.SMTP_SSL(ADDRESS, gateway.port("submissions"), timeout=30,
+                              context=ssl._create_unverified_context())
+    client.ehlo("client.test")
+    return client
+
+
+def plain(password):
+    return "PLAIN " + base64.b64encode(f"\0{ALICE}\0{password}".encode()).decode()
+
+
+def login(gateway, password):
+    with connect(gateway) as client:
+        return client.docmd("AUTH", plain(password))[0]
+
+
+def test_a_reload_waits_for_no_directory(parts, directory, program, pair, sink):
+    """A login is under way at a directory that is silent, its client leaves, and the configuration is replaced: the
+    end of the old one must not hold up those who talk to the same worker."""
+    with socket.create_server((ADDRESS, free_port())) as silent:
+        tree = settings(directory, pair, sink.port, workers=1)
+        tree["auth"] = {"backends": ["ldap"], "ldap": {
+            "url": f"ldap://{ADDRESS}:{silent.getsockname()[1]}", "base_dn": "dc=example", "filter": "(mail={login})",
+            "deadline": "20s", "breaker_failures": 100}}
+        gateway = parts.use(Gateway(program, directory, tree, users=()))
+        leaver = connect(gateway)
+        leaver.putcmd("AUTH", plain(PASSWORD))
+        time.sleep(0.5)
+        leaver.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        leaver.close()
+        gateway.reload()
+        slowest = 0.0
+        for _ in range(8):
+            time.sleep(0.3)
+            begun = time.monotonic()
+            with connect(gateway) as client:
+                assert client.noop()[0] == 250
+            slowest = max(slowest, time.monotonic() - begun)
+        assert slowest < 3
