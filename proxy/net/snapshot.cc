@@ -37,7 +37,8 @@ metrics::LabelValues label_values(const config::Config& config, const std::vecto
 
 namespace {
 
-auth::Observer observer_for(const std::shared_ptr<Telemetry>& telemetry) {
+auth::Observer observer_for(const Lasting& lasting) {
+  const std::shared_ptr<Telemetry>& telemetry = lasting.telemetry;
   auth::Observer observer;
   observer.backend_called = [telemetry](const auth::BackendEvent& event) {
     const auto backend = metrics::Backend{static_cast<std::uint8_t>(event.backend)};
@@ -52,6 +53,16 @@ auth::Observer observer_for(const std::shared_ptr<Telemetry>& telemetry) {
   observer.backend_state = [telemetry](auth::BackendKind backend, bool up) {
     telemetry->levels.set<metrics::Metric::auth_backend_up>(
         metrics::Backend{static_cast<std::uint8_t>(backend)}, up ? 1 : 0);
+  };
+  observer.backend_trouble = [journal = lasting.journal](auth::BackendKind backend, const std::string& text) {
+    journal->write(metrics::EventRecord{
+        std::chrono::system_clock::now(),
+        metrics::EventRecord::Level::error,
+        "auth_backend_trouble",
+        {},
+        {{"backend", std::string(metrics::backend_values[static_cast<std::size_t>(backend)])},
+         {"detail", text}},
+        "what the backend is to know can not be used; what it knew before stays"});
   };
   return observer;
 }
@@ -176,7 +187,7 @@ std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
   }
   snapshot->chain = std::make_unique<policy::Chain>(snapshot->config->policy, *lasting.counters);
   snapshot->auth = std::shared_ptr<auth::Service>(
-      new auth::Service(snapshot->config->auth, lasting.lockout, observer_for(lasting.telemetry)),
+      new auth::Service(snapshot->config->auth, lasting.lockout, observer_for(lasting)),
       [retirement = lasting.retirement](auth::Service* service) {
         retirement->take(std::unique_ptr<auth::Service>(service));
       });

@@ -57,3 +57,13 @@ def test_a_reload_waits_for_no_directory(parts, directory, program, pair, sink):
                 assert client.noop()[0] == 250
             slowest = max(slowest, time.monotonic() - begun)
         assert slowest < 3
+
+
+def test_the_journal_names_the_line_of_a_broken_user_file(parts, directory, program, pair, sink):
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port)))
+    with open(directory / "users", "a", encoding="ascii") as users:
+        users.write("bob\n")
+    [record] = gateway.wait_for_journal(event="auth_backend_trouble")
+    assert record["fields"]["backend"] == "file"
+    assert f"{directory / 'users'}:2:4: " in record["fields"]["detail"]
+    assert login(gateway, PASSWORD) == 235
