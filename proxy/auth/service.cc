@@ -77,9 +77,11 @@ struct Service::Impl {
       : observer(o), chain(cache, std::move(lockout), std::move(o)) {}
   Observer observer;
   BackendChain chain;
+  UserFileBackend* file = nullptr;  // the chain's
 };
 
-Service::Service(const Settings& settings, std::shared_ptr<policy::Lockout> lockout, Observer observer)
+Service::Service(const Settings& settings, std::shared_ptr<policy::Lockout> lockout, Observer observer,
+                 const Service* before)
     : impl_(std::make_unique<Impl>(settings.cache, std::move(lockout), std::move(observer))) {
   for (const BackendKind kind : settings.backends) {
     switch (kind) {
@@ -90,8 +92,13 @@ Service::Service(const Settings& settings, std::shared_ptr<policy::Lockout> lock
             report(BackendKind::file, text);
           };
         }
-        impl_->chain.add(std::make_unique<UserFileBackend>(settings.file.path, std::move(trouble)),
-                         file_limits());
+        std::shared_ptr<const UserFileBackend::Accounts> known;
+        const UserFileBackend* const old = before != nullptr ? before->impl_->file : nullptr;
+        if (old != nullptr && old->path() == settings.file.path) known = old->accounts();
+        auto file = std::make_unique<UserFileBackend>(settings.file.path, std::move(trouble),
+                                                      std::chrono::seconds(1), std::move(known));
+        impl_->file = file.get();
+        impl_->chain.add(std::move(file), file_limits());
         break;
       }
       case BackendKind::ldap:

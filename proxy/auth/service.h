@@ -67,7 +67,9 @@ struct Observer {
 
 class Service {
  public:
-  Service(const Settings& settings, std::shared_ptr<policy::Lockout> lockout, Observer observer);
+  // `before`: of the configuration that this one follows, if any.
+  Service(const Settings& settings, std::shared_ptr<policy::Lockout> lockout, Observer observer,
+          const Service* before = nullptr);
   ~Service();  // waits for running calls up to their deadline; their callbacks are not called after it
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

@@ -107,11 +107,12 @@ std::expected<std::string, std::string> UserFileAsker::probe(Deadline /*deadline
 }  // namespace
 
 UserFileBackend::UserFileBackend(std::string path, std::function<void(const std::string&)> trouble,
-                                 std::chrono::milliseconds look_every)
+                                 std::chrono::milliseconds look_every, std::shared_ptr<const Accounts> known)
     : path_(std::move(path)),
       trouble_(std::move(trouble)),
       look_every_(look_every),
-      stamp_(std::make_unique<Stamp>()) {
+      stamp_(std::make_unique<Stamp>()),
+      accounts_(std::move(known)) {
   look();
   looker_ = std::thread([this] {
     std::unique_lock guard(lock_);

@@ -20,9 +20,12 @@ namespace portcullis::auth {
 
 class UserFileBackend : public Backend {
  public:
+  struct Accounts;
   // `trouble` gets a sentence when a file can not be used; once per version of the file.
+  // `known`: the accounts to go on with where the file has a mistake, of the configuration before this one.
   UserFileBackend(std::string path, std::function<void(const std::string&)> trouble,
-                  std::chrono::milliseconds look_every = std::chrono::seconds(1));
+                  std::chrono::milliseconds look_every = std::chrono::seconds(1),
+                  std::shared_ptr<const Accounts> known = nullptr);
   ~UserFileBackend() override;
 
   BackendKind kind() const override { return BackendKind::file; }
@@ -30,7 +33,7 @@ class UserFileBackend : public Backend {
   std::unique_ptr<Asker> asker() override;
   std::uint64_t generation() const override { return generation_.load(std::memory_order_acquire); }
 
-  struct Accounts;
+  const std::string& path() const { return path_; }
   // Null while no usable file was ever read.
   std::shared_ptr<const Accounts> accounts() const;
   // Why the newest file is not in use; empty: it is.

@@ -187,7 +187,8 @@ std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
   }
   snapshot->chain = std::make_unique<policy::Chain>(snapshot->config->policy, *lasting.counters);
   snapshot->auth = std::shared_ptr<auth::Service>(
-      new auth::Service(snapshot->config->auth, lasting.lockout, observer_for(lasting)),
+      new auth::Service(snapshot->config->auth, lasting.lockout, observer_for(lasting),
+                        before != nullptr ? before->auth.get() : nullptr),
       [retirement = lasting.retirement](auth::Service* service) {
         retirement->take(std::unique_ptr<auth::Service>(service));
       });

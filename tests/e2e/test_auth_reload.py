@@ -67,3 +67,13 @@ def test_the_journal_names_the_line_of_a_broken_user_file(parts, directory, prog
     assert record["fields"]["backend"] == "file"
     assert f"{directory / 'users'}:2:4: " in record["fields"]["detail"]
     assert login(gateway, PASSWORD) == 235
+
+
+def test_a_reload_keeps_the_accounts_of_a_broken_user_file(parts, directory, program, pair, sink):
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port)))
+    with open(directory / "users", "a", encoding="ascii") as users:
+        users.write("bob\n")
+    gateway.wait_for_journal(event="auth_backend_trouble")
+    gateway.reload()
+    assert login(gateway, PASSWORD) == 235
+    assert login(gateway, "wrong") == 535

@@ -99,6 +99,21 @@ TEST_F(UserFileBackendTest, ABrokenNewFileKeepsTheOld) {
   EXPECT_EQ(backend.problem(), "");
 }
 
+TEST_F(UserFileBackendTest, ANewConfigurationGoesOnWithTheOldAccounts) {
+  write("alice:" + hash_ + "\n");
+  Settings settings;
+  settings.backends = {BackendKind::file};
+  settings.file.path = path_;
+  const Service before(settings, nullptr, {});
+  write("alice:" + hash_ + "\nbroken\n");
+  Service after(settings, nullptr, {}, &before);
+  EXPECT_EQ(testing::ask(after, request("alice", "secret")).result, Result::success);
+  settings.file.path = dir_.path() + "/others";
+  Service other(settings, nullptr, {}, &before);
+  EXPECT_EQ(testing::ask(other, request("alice", "secret")).result, Result::backend_error)
+      << "of another file";
+}
+
 TEST_F(UserFileBackendTest, WhatIsNoFileIsAnOutage) {
   std::filesystem::create_directory(path_);
   UserFileBackend backend(path_, trouble_, never_);
