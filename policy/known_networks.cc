@@ -39,13 +39,17 @@ struct KnownNetworks::Shard {
 };
 
 KnownNetworks::KnownNetworks(std::uint32_t remember_days, std::size_t logins_max)
-    : remember_days_(static_cast<std::int32_t>(std::min<std::uint32_t>(remember_days, 36500))),
-      shards_(std::make_unique<Shard[]>(shard_count)) {
+    : shards_(std::make_unique<Shard[]>(shard_count)) {
+  this->remember_days(remember_days);
   for (std::size_t i = 0; i < shard_count; ++i)
     shards_[i].table = Table((logins_max + shard_count - 1) / shard_count);
 }
 
 KnownNetworks::~KnownNetworks() = default;
+
+void KnownNetworks::remember_days(std::uint32_t days) {
+  remember_days_ = static_cast<std::int32_t>(std::min<std::uint32_t>(days, 36500));
+}
 
 KnownNetworks::Shard& KnownNetworks::shard_of(std::uint64_t hash) const {
   return shards_[(hash >> 48) & (shard_count - 1)];

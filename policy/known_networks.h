@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ class KnownNetworks {
   KnownNetworks(std::uint32_t remember_days, std::size_t logins_max);
   ~KnownNetworks();
 
+  void remember_days(std::uint32_t days);
   bool contains(std::string_view login, const IpNetwork& network, WallTime now) const;
   void add(std::string_view login, const IpNetwork& network, WallTime now);
   std::size_t logins() const;
@@ -41,7 +43,7 @@ class KnownNetworks {
  private:
   struct Shard;
   Shard& shard_of(std::uint64_t hash) const;
-  std::int32_t remember_days_;
+  std::atomic<std::int32_t> remember_days_;
   std::unique_ptr<Shard[]> shards_;
 };
 

@@ -163,10 +163,20 @@ std::uint64_t pair_hash(std::string_view login, std::uint64_t password_hash) {
 
 struct Lockout::State {
   State(const LockoutRule& settings, std::size_t entries_max)
-      : rule(settings),
-        networks(entries_max),
+      : networks(entries_max),
         logins(entries_max),
-        known(settings.remember_networks_days, entries_max * 2) {}
+        known(settings.remember_networks_days, entries_max * 2),
+        rule_(settings) {}
+
+  LockoutRule rule() const {
+    const std::lock_guard lock(mutex_);
+    return rule_;
+  }
+  void use(const LockoutRule& rule) {
+    known.remember_days(rule.remember_networks_days);
+    const std::lock_guard lock(mutex_);
+    rule_ = rule;
+  }
 
   // The login, and for a network where it logged in before that network with it. No canonical login
   // has a NUL, so the two can not be confused.
@@ -187,8 +197,8 @@ struct Lockout::State {
     key += to_string(network);
   }
 
-  Answer answer(const Ledger<IpNetwork>::Standing& network,
-                const Ledger<std::string>::Standing& login) const {
+  static Answer answer(const LockoutRule& rule, const Ledger<IpNetwork>::Standing& network,
+                       const Ledger<std::string>::Standing& login) {
     Scope scope = Scope::none;
     std::uint32_t retry = 0;
     if (login.blocked_for_seconds != 0) {
@@ -207,10 +217,13 @@ struct Lockout::State {
     return {scope, retry, delay_ms(rule, std::max(login.distinct, from_network)), Scope::none};
   }
 
-  LockoutRule rule;
   Ledger<IpNetwork> networks;
   Ledger<std::string> logins;
   KnownNetworks known;
+
+ private:
+  mutable std::mutex mutex_;
+  LockoutRule rule_;
 };
 
 Lockout::Lockout(LockoutRule rule, std::size_t entries_max)
@@ -218,31 +231,33 @@ Lockout::Lockout(LockoutRule rule, std::size_t entries_max)
 
 Lockout::~Lockout() = default;
 
+void Lockout::use(const LockoutRule& rule) { state_->use(rule); }
+
 Lockout::Answer Lockout::before(const IpAddress& client, std::string_view login, WallTime now) const {
-  const LockoutRule& rule = state_->rule;
+  const LockoutRule rule = state_->rule();
   if (rule.mode == Mode::off) return {};
   const IpNetwork network = network_of(client, v4_bits, v6_bits);
   const auto own = state_->logins.look(state_->login_key(network, login, now), rule.window_seconds, now);
   // Where the login was used before, what others do from that network does not shut it out.
-  if (state_->known.contains(login, network, now)) return state_->answer({}, own);
-  return state_->answer(state_->networks.look(network, rule.window_seconds, now), own);
+  if (state_->known.contains(login, network, now)) return State::answer(rule, {}, own);
+  return State::answer(rule, state_->networks.look(network, rule.window_seconds, now), own);
 }
 
 Lockout::Answer Lockout::failed(const IpAddress& client, std::string_view login, std::uint64_t password_hash,
                                 WallTime now) {
-  const LockoutRule& rule = state_->rule;
+  const LockoutRule rule = state_->rule();
   if (rule.mode == Mode::off) return {};
   const IpNetwork network = network_of(client, v4_bits, v6_bits);
   const std::uint64_t pair = pair_hash(login, password_hash);
   const auto all = state_->networks.note(network, pair, rule.failures_per_network, rule, now);
   const auto own = state_->logins.note(state_->login_key(network, login, now), pair,
                                        rule.distinct_passwords_per_login, rule, now);
-  return state_->answer(state_->known.contains(login, network, now) ? Ledger<IpNetwork>::Standing{} : all,
-                        own);
+  return State::answer(
+      rule, state_->known.contains(login, network, now) ? Ledger<IpNetwork>::Standing{} : all, own);
 }
 
 void Lockout::succeeded(const IpAddress& client, std::string_view login, WallTime now) {
-  const LockoutRule& rule = state_->rule;
+  const LockoutRule rule = state_->rule();
   if (rule.mode == Mode::off) return;
   const IpNetwork network = network_of(client, v4_bits, v6_bits);
   state_->known.add(login, network, now);
@@ -255,8 +270,9 @@ KnownNetworks& Lockout::known_networks() { return state_->known; }
 
 void Lockout::restore(const Block& block, WallTime now) {
   // Neither for longer than a block that begins now (the rule may have changed), nor what is over.
-  const WallTime until = std::min(block.until, now + std::chrono::seconds(state_->rule.block_seconds));
-  if (state_->rule.mode == Mode::off || until <= now) return;
+  const LockoutRule rule = state_->rule();
+  const WallTime until = std::min(block.until, now + std::chrono::seconds(rule.block_seconds));
+  if (rule.mode == Mode::off || until <= now) return;
   if (!block.login.empty()) {
     state_->logins.restore(State::key_of(block), until);
   } else if (block.network) {

@@ -34,6 +34,9 @@ class Lockout {
   explicit Lockout(LockoutRule rule, std::size_t entries_max = 32768);
   ~Lockout();
 
+  // From now on, what is known of failures and blocks stays. Any thread.
+  void use(const LockoutRule& rule);
+
   enum class Scope : std::uint8_t { none, network, login };
   struct Answer {
     Scope blocked_by = Scope::none;  // none: go on and ask a backend

@@ -213,6 +213,7 @@ void Gateway::reload() {
   for (std::size_t i = 0; i < workers_.size(); ++i)
     workers_[i]->reload(*snapshot, std::move((*sockets)[i]), keys);
   snapshot_ = *snapshot;
+  snapshot_->lasting.lockout->use(config->auth.lockout);
   prober_->use(snapshot_);
   telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::success);
   telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::success);

@@ -77,3 +77,13 @@ def test_a_reload_keeps_the_accounts_of_a_broken_user_file(parts, directory, pro
     gateway.reload()
     assert login(gateway, PASSWORD) == 235
     assert login(gateway, "wrong") == 535
+
+
+def test_brute_force_control_as_reloaded(parts, directory, program, pair, sink):
+    tree = settings(directory, pair, sink.port)
+    tree["auth"]["lockout"] = {"failures_per_network": 3, "first_delay": "0ms", "max_delay": "0ms"}
+    gateway = parts.use(Gateway(program, directory, tree))
+    assert [login(gateway, f"guess {i}") for i in range(4)] == [535, 535, 535, 454]
+    tree["auth"]["lockout"]["mode"] = "off"
+    gateway.reload()
+    assert login(gateway, PASSWORD) == 235

@@ -43,6 +43,21 @@ TEST(Lockout, DistinctPasswordsBlockTheLoginAndDelaysGrow) {
   EXPECT_EQ(lockout.blocked_logins(start + seconds{600}), 0U);
 }
 
+TEST(Lockout, ARuleThatChangesCountsAtOnce) {
+  Lockout lockout(rule());
+  for (std::uint64_t i = 0; i < 5; ++i) lockout.failed(attacker, "alice", i, start);
+  ASSERT_EQ(lockout.before(attacker, "alice", start).blocked_by, login);
+  LockoutRule changed = rule();
+  changed.mode = Mode::off;
+  lockout.use(changed);
+  EXPECT_EQ(lockout.before(attacker, "alice", start).blocked_by, none);
+  changed = rule();
+  changed.distinct_passwords_per_login = 1;
+  lockout.use(changed);
+  EXPECT_EQ(lockout.before(attacker, "alice", start).blocked_by, login) << "what was known stays";
+  EXPECT_EQ(lockout.failed(attacker, "bob", 1, start).blocked_by, login);
+}
+
 TEST(Lockout, AStalePasswordCountsOnce) {
   Lockout lockout(rule());
   for (int i = 0; i < 10000; ++i) {
