@@ -15,7 +15,7 @@ class Failures {
   void note(std::uint64_t hash, std::uint32_t limit, std::uint32_t window_seconds,
             std::uint32_t block_seconds, WallTime now);
   std::uint32_t distinct(std::uint32_t window_seconds, WallTime now) const;
-  void block_until(WallTime until);
+  void block_until(WallTime until, WallTime now);
   // 0 when not blocked.
   std::uint32_t blocked_for_seconds(WallTime now) const;
   bool idle(std::uint32_t window_seconds, WallTime now) const {
@@ -29,6 +29,7 @@ class Failures {
   };
   std::vector<Failure> failures_;
   std::uint32_t blocked_until_ = 0;
+  std::uint32_t block_seconds_ = 0;  // how long the block was to last
 };
 
 }  // namespace portcullis::policy

@@ -64,7 +64,7 @@ class Ledger {
     return standing(entry.failures, rule.window_seconds, now);
   }
 
-  void restore(const Key& key, WallTime until) {
+  void restore(const Key& key, WallTime until, WallTime now) {
     const std::uint64_t hash = keyed_hash(key);
     Shard& shard = shard_of(hash);
     const std::lock_guard lock(shard.mutex);
@@ -73,7 +73,7 @@ class Ledger {
       if (shard.table.full()) shard.table.erase(shard.table.oldest());
       index = shard.table.insert(key, hash);
     }
-    shard.table.value(index).failures.block_until(until);
+    shard.table.value(index).failures.block_until(until, now);
   }
 
   // Calls tell(key, seconds) for each block that is new.
@@ -274,9 +274,9 @@ void Lockout::restore(const Block& block, WallTime now) {
   const WallTime until = std::min(block.until, now + std::chrono::seconds(rule.block_seconds));
   if (rule.mode == Mode::off || until <= now) return;
   if (!block.login.empty()) {
-    state_->logins.restore(State::key_of(block), until);
+    state_->logins.restore(State::key_of(block), until, now);
   } else if (block.network) {
-    state_->networks.restore(*block.network, until);
+    state_->networks.restore(*block.network, until, now);
   }
 }
 

@@ -58,6 +58,21 @@ TEST(Lockout, ARuleThatChangesCountsAtOnce) {
   EXPECT_EQ(lockout.failed(attacker, "bob", 1, start).blocked_by, login);
 }
 
+// A machine that starts with a wrong clock, which is then set.
+TEST(Lockout, AClockThatWasAheadBlocksNobodyForLonger) {
+  Lockout lockout(rule());
+  const WallTime ahead = start + std::chrono::days(365);
+  for (std::uint64_t i = 0; i < 5; ++i) lockout.failed(attacker, "alice", i, ahead);
+  for (std::uint64_t i = 0; i < 4; ++i) lockout.failed(attacker, "bob", i, ahead);
+  EXPECT_EQ(lockout.before(attacker, "alice", ahead).blocked_by, login);
+  EXPECT_EQ(lockout.before(attacker, "alice", start).blocked_by, none);
+  EXPECT_EQ(lockout.before(attacker, "bob", start).delay_ms, 0U)
+      << "nor counts what failed in a year to come";
+  // A step back by a little ends no block.
+  EXPECT_EQ(lockout.before(attacker, "alice", ahead - seconds{30}).blocked_by, login);
+  EXPECT_EQ(lockout.before(attacker, "bob", ahead - seconds{30}).delay_ms, 3000U);
+}
+
 TEST(Lockout, AStalePasswordCountsOnce) {
   Lockout lockout(rule());
   for (int i = 0; i < 10000; ++i) {
