@@ -65,6 +65,11 @@ class Backend {
   virtual BackendKind kind() const = 0;
   virtual std::uint8_t mechanisms() const = 0;  // smtp::MechanismBit
   virtual std::unique_ptr<Asker> asker() = 0;
+  // One name for all logins (canonical) that this backend can not tell apart, for brute-force control: where
+  // the domain is not compared, guesses at another domain are guesses at the same account.
+  virtual std::string guessed_login(const std::string& login) const { return login; }
+  // Whether it is known without asking that there is an account of just this name.
+  virtual bool has(const std::string& /*login*/) const { return false; }
   // Changes when everything learnt from this backend before is stale (the user file was edited).
   virtual std::uint64_t generation() const { return 0; }
 };

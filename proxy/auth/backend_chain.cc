@@ -37,6 +37,7 @@ std::optional<Outcome> blocked(const policy::Lockout::Answer& answer) {
 struct BackendChain::Walk {
   std::shared_ptr<const Query> query;
   policy::IpAddress client;
+  std::string guessed_login;  // to brute-force control
   Digest key{};
   std::function<void(Outcome)> done;
   std::size_t next = 0;    // backend to ask
@@ -71,6 +72,14 @@ std::uint64_t BackendChain::generation() const {
   std::uint64_t sum = 0;
   for (const auto& pool : pools_) sum += pool->backend().generation();
   return sum;
+}
+
+std::string BackendChain::guessed_login(const std::string& login) const {
+  // An account of its own: its successes must not forgive what was tried on another one.
+  if (std::ranges::any_of(pools_, [&](const auto& pool) { return pool->backend().has(login); })) return login;
+  std::string name = login;
+  for (const auto& pool : pools_) name = pool->backend().guessed_login(name);
+  return name;
 }
 
 std::uint8_t BackendChain::mechanisms() const {
@@ -112,7 +121,8 @@ void BackendChain::authenticate(Request request, std::function<void(Outcome)> do
 
   auto walk = std::make_shared<Walk>();
   if (lockout_) {
-    const auto answer = lockout_->before(request.client, login, wall_now());
+    walk->guessed_login = guessed_login(login);
+    const auto answer = lockout_->before(request.client, walk->guessed_login, wall_now());
     walk->delay_ms = answer.delay_ms;
     if (answer.would_block != policy::Lockout::Scope::none) walk->detail = "would be blocked (shadow mode)";
     if (auto refused = blocked(answer)) return done(std::move(*refused));
@@ -193,7 +203,7 @@ void BackendChain::settle(Walk& walk, Answer answer, bool cached) {
   if (lockout_ && answer.result != Result::backend_error) {
     // A block that began while the backends were asked: who asks many questions before the first is answered
     // hears no more than others, right or wrong.
-    if (auto refused = blocked(lockout_->before(walk.client, walk.query->login, wall_now()))) {
+    if (auto refused = blocked(lockout_->before(walk.client, walk.guessed_login, wall_now()))) {
       return walk.done(std::move(*refused));
     }
   }
@@ -204,9 +214,9 @@ void BackendChain::settle(Walk& walk, Answer answer, bool cached) {
   outcome.delay_ms = walk.delay_ms;
   outcome.detail = std::move(answer.detail);
   if (lockout_ && outcome.result == Result::success) {
-    lockout_->succeeded(walk.client, walk.query->login, wall_now());
+    lockout_->succeeded(walk.client, walk.guessed_login, wall_now());
   } else if (lockout_ && outcome.result == Result::bad_credentials) {
-    const auto after = lockout_->failed(walk.client, walk.query->login, short_of(walk.key), wall_now());
+    const auto after = lockout_->failed(walk.client, walk.guessed_login, short_of(walk.key), wall_now());
     outcome.delay_ms = std::max(outcome.delay_ms, after.delay_ms);
   }
   walk.done(std::move(outcome));

@@ -42,6 +42,7 @@ class BackendChain {
   void took(std::shared_ptr<Walk> walk, Answer answer);
   void settle(Walk& walk, Answer answer, bool cached);
   std::uint64_t generation() const;
+  std::string guessed_login(const std::string& login) const;
 
   std::shared_ptr<policy::Lockout> lockout_;
   Observer observer_;

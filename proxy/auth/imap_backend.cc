@@ -157,6 +157,12 @@ std::uint8_t ImapServer::mechanisms() const {
 
 std::unique_ptr<Asker> ImapServer::asker() { return std::make_unique<ImapAsker>(*this); }
 
+// With strip_domain, alice and alice@example.com.
+std::string ImapServer::guessed_login(const std::string& login) const {
+  auto name = imap_name(settings_, login);
+  return name ? std::move(name->account.login) : login;
+}
+
 std::unique_ptr<Backend> make_imap_backend(const ImapBackend& settings) {
   return std::make_unique<ImapServer>(settings);
 }

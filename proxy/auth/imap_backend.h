@@ -33,6 +33,7 @@ class ImapServer : public Backend {
   BackendKind kind() const override { return BackendKind::imap; }
   std::uint8_t mechanisms() const override;
   std::unique_ptr<Asker> asker() override;
+  std::string guessed_login(const std::string& login) const override;
 
   const ImapBackend& settings() const { return settings_; }
   const std::expected<TlsClient, std::string>& tls() const { return tls_; }

@@ -213,11 +213,8 @@ Try<void> LdapAsker::add_groups(const Query& query, const LdapEntry& entry, poli
 // compared, nobody looked at the domain: alice@anywhere would be let in as Alice, and own that address by
 // its login (law 7). So the domain stays only if the entry owns the address.
 std::string LdapAsker::vouched_login(const std::string& login, const std::vector<std::string>& owned) const {
-  const std::string& text = settings_.dn_template.empty() ? settings_.filter : settings_.dn_template;
-  const bool domain_ignored =
-      text.find("{local}") != std::string::npos && text.find("{domain}") == std::string::npos;
   const std::size_t at = login.rfind('@');
-  if (!domain_ignored || at == std::string::npos) return login;
+  if (!directory_.ignores_domain() || at == std::string::npos) return login;
   const auto address = owned_address(login, false);
   const bool is_owned = address && std::ranges::find(owned, *address) != owned.end();
   return is_owned ? login : login.substr(0, at);
@@ -330,6 +327,16 @@ LdapDirectory::~LdapDirectory() = default;
 std::uint8_t LdapDirectory::mechanisms() const { return smtp::mech_plain | smtp::mech_login; }
 
 std::unique_ptr<Asker> LdapDirectory::asker() { return std::make_unique<LdapAsker>(*this); }
+
+bool LdapDirectory::ignores_domain() const {
+  const std::string& text = settings_.dn_template.empty() ? settings_.filter : settings_.dn_template;
+  return text.find("{local}") != std::string::npos && text.find("{domain}") == std::string::npos;
+}
+
+std::string LdapDirectory::guessed_login(const std::string& login) const {
+  const std::size_t at = login.rfind('@');
+  return ignores_domain() && at != std::string::npos && at != 0 ? login.substr(0, at) : login;
+}
 
 std::vector<std::size_t> LdapDirectory::order(Clock::time_point now) const {
   std::vector<std::size_t> order;

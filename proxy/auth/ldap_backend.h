@@ -20,8 +20,11 @@ class LdapDirectory : public Backend {
   BackendKind kind() const override { return BackendKind::ldap; }
   std::uint8_t mechanisms() const override;
   std::unique_ptr<Asker> asker() override;
+  std::string guessed_login(const std::string& login) const override;
 
   const LdapBackend& settings() const { return settings_; }
+  // Whether only {local} may have been compared, so that any domain does.
+  bool ignores_domain() const;
   // Indices of the servers in the order to try them now.
   std::vector<std::size_t> order(Clock::time_point now) const;
   void report(std::size_t server, bool up, Clock::time_point now);

@@ -137,6 +137,11 @@ std::uint8_t UserFileBackend::mechanisms() const { return smtp::mech_plain | smt
 
 std::unique_ptr<Asker> UserFileBackend::asker() { return std::make_unique<UserFileAsker>(*this); }
 
+bool UserFileBackend::has(const std::string& login) const {
+  const auto known = accounts();
+  return known && known->by_login.contains(login);
+}
+
 std::shared_ptr<const UserFileBackend::Accounts> UserFileBackend::accounts() const {
   const std::scoped_lock guard(lock_);
   return accounts_;

@@ -31,6 +31,7 @@ class UserFileBackend : public Backend {
   BackendKind kind() const override { return BackendKind::file; }
   std::uint8_t mechanisms() const override;
   std::unique_ptr<Asker> asker() override;
+  bool has(const std::string& login) const override;
   std::uint64_t generation() const override { return generation_.load(std::memory_order_acquire); }
 
   const std::string& path() const { return path_; }

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 
+#include "policy/lockout.h"
+#include "proxy/auth/user_file_edit.h"
 #include "tests/proxy/auth/fake_backend.h"
 #include "tests/proxy/auth/slapd.h"
+#include "tests/proxy/auth/temp_dir.h"
 
 namespace portcullis::auth {
 namespace {
@@ -104,6 +107,49 @@ TEST_F(LdapBackendTest, ADomainThatNobodyComparedIsNotVouchedFor) {
   settings.filter = "(mail={local}@{domain})";
   EXPECT_EQ(ask(settings, "alice@example.com", "alice secret").account.login, "alice@example.com");
   EXPECT_EQ(ask(settings, "alice@other.example", "alice secret").result, Result::bad_credentials);
+}
+
+// Where the domain is not compared, each would be a new login to brute-force control.
+TEST_F(LdapBackendTest, AnotherDomainIsNoNewLoginToGuessAt) {
+  policy::LockoutRule rule;
+  rule.distinct_passwords_per_login = 3;
+  rule.first_delay_ms = 0;
+  Settings settings;
+  settings.backends = {BackendKind::ldap};
+  settings.ldap = slapd_->settings();
+  settings.ldap.filter = "(uid={local})";
+  Service service(settings, std::make_shared<policy::Lockout>(rule), {});
+  const auto guess = [&service](std::uint8_t n, const std::string& password) {
+    auto request = testing::request("bob@domain-" + std::to_string(n) + ".example", password);
+    request.client.octets = {198, 51, 100, n};
+    return testing::ask(service, std::move(request)).result;
+  };
+  for (std::uint8_t n = 0; n < 3; ++n) {
+    EXPECT_EQ(guess(n, "guess " + std::to_string(n)), Result::bad_credentials);
+  }
+  EXPECT_EQ(guess(3, "b\xc3\xb6\x62 secret"), Result::blocked);
+}
+
+TEST_F(LdapBackendTest, AnAccountOfTheUserFileIsAnotherOne) {
+  const testing::TempDir dir;
+  Settings settings;
+  settings.backends = {BackendKind::file, BackendKind::ldap};
+  settings.file.path = dir.path() + "/users";
+  settings.ldap = slapd_->settings();
+  settings.ldap.filter = "(uid={local})";
+  ASSERT_TRUE(add_user(settings.file.path, "nobody@file.example", {.password = "mine"}));
+  policy::LockoutRule rule;
+  rule.distinct_passwords_per_login = 3;
+  rule.first_delay_ms = 0;
+  Service service(settings, std::make_shared<policy::Lockout>(rule), {});
+  std::vector<Result> guesses;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(testing::ask(service, testing::request("nobody@file.example", "mine")).result, Result::success);
+    guesses.push_back(
+        testing::ask(service, testing::request("nobody@example.com", "guess " + std::to_string(i))).result);
+  }
+  EXPECT_EQ(guesses[2], Result::bad_credentials);
+  EXPECT_EQ(guesses[3], Result::blocked) << "its successes forgive nothing that was tried on another";
 }
 
 TEST_F(LdapBackendTest, NothingBreaksOutOfAFilterOrADn) {
