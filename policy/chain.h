@@ -21,8 +21,8 @@
 
 namespace portcullis::policy {
 
-// What a transaction has charged so far: at most one item a rate. Begins empty, belongs to one
-// transaction and to the Chain that filled it. settle() gives everything back unless the message was
+// What a transaction has charged so far: of each rate one item a slot of its period. Begins empty, belongs to
+// one transaction and to the Chain that filled it. settle() gives everything back unless the message was
 // accepted by the upstream, whoever refused it. In an accepted message the recipients that the
 // upstream refused stay charged: trying addresses costs what sending to them would.
 struct ChargeList {
@@ -30,6 +30,7 @@ struct ChargeList {
     std::uint16_t rate = 0;  // index into Settings::rates
     std::string key;
     std::uint64_t amount = 0;
+    WallTime at{};  // when
   };
   std::vector<Item> items;
 };

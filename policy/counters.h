@@ -31,8 +31,8 @@ class CounterStore {
   // Charges `amount` if it fits into a sliding period ending at `now` (see rate.h for the
   // arithmetic). With `always`, charges even when over: for what has happened already.
   virtual std::expected<Outcome, StoreError> charge(const Charge& charge, WallTime now, bool always) = 0;
-  // Gives back what was charged for something that did not happen.
-  virtual void refund(const Charge& charge, WallTime now) = 0;
+  // Gives back what was charged at `charged` for something that did not happen.
+  virtual void refund(const Charge& charge, WallTime charged, WallTime now) = 0;
   // Reads without charging (portcullis explain, metrics).
   virtual std::expected<Outcome, StoreError> peek(const Charge& charge, WallTime now) const = 0;
 };

@@ -127,7 +127,7 @@ std::expected<CounterStore::Outcome, StoreError> MemoryCounters::charge(const Ch
   return outcome;
 }
 
-void MemoryCounters::refund(const Charge& charge, WallTime now) {
+void MemoryCounters::refund(const Charge& charge, WallTime charged, WallTime now) {
   const std::uint64_t hash = keyed_hash(charge.key);
   const Shard& shard = shard_of(hash);
   const std::lock_guard lock(shard.mutex);
@@ -135,7 +135,7 @@ void MemoryCounters::refund(const Charge& charge, WallTime now) {
   if (limit == nullptr) return;
   const auto index = limit->table.find(charge.key, hash);
   if (index == Table::none) return;  // evicted meanwhile
-  limit->table.value(index).window.take_back(charge.amount, charge.period_seconds, now);
+  limit->table.value(index).window.take_back(charge.amount, charge.period_seconds, charged, now);
   limit->note_change(index);
 }
 

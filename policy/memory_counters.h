@@ -24,7 +24,7 @@ class MemoryCounters final : public CounterStore {
   MemoryCounters& operator=(const MemoryCounters&) = delete;
 
   std::expected<Outcome, StoreError> charge(const Charge& charge, WallTime now, bool always) override;
-  void refund(const Charge& charge, WallTime now) override;
+  void refund(const Charge& charge, WallTime charged, WallTime now) override;
   std::expected<Outcome, StoreError> peek(const Charge& charge, WallTime now) const override;
 
   // For metrics: keys in memory, and live ones forgotten for want of room, since start.

@@ -1,8 +1,10 @@
 #include "policy/quota.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "policy/chain.h"
+#include "policy/rate.h"
 
 namespace portcullis::policy {
 namespace {
@@ -47,9 +49,10 @@ bool is_exempt(const RateRule& rule, const Account* account) {
          });
 }
 
-ChargeList::Item* find(ChargeList& charges, std::uint16_t rate) {
-  const auto found = std::ranges::find(charges.items, rate, &ChargeList::Item::rate);
-  return found == charges.items.end() ? nullptr : &*found;
+ChargeList::Item* find_latest(ChargeList& charges, std::uint16_t rate) {
+  auto backwards = charges.items | std::views::reverse;
+  const auto found = std::ranges::find(backwards, rate, &ChargeList::Item::rate);
+  return found == backwards.end() ? nullptr : &*found;
 }
 
 std::string in_words(std::uint32_t seconds) {
@@ -93,7 +96,7 @@ void QuotaCheck::rcpt(const ClientFacts& client, const TransactionFacts& transac
   if (judge.decided()) return;
   charge_all(client, transaction, 1, now, charges, judge, [&](std::uint16_t i) {
     if (rules_[i].unit == RateUnit::recipients) return true;
-    const ChargeList::Item* earlier = find(charges, i);
+    const ChargeList::Item* earlier = find_latest(charges, i);
     return rules_[i].unit == RateUnit::messages && (earlier == nullptr || earlier->amount == 0);
   });
 }
@@ -102,7 +105,7 @@ void QuotaCheck::message(const ClientFacts& client, const TransactionFacts& tran
                          WallTime now, ChargeList& charges, Judge& judge) const {
   if (index_.empty()) return;
   charge_all(client, transaction, octets, now, charges, judge, [&](std::uint16_t i) {
-    return rules_[i].unit == RateUnit::bytes && find(charges, i) == nullptr;
+    return rules_[i].unit == RateUnit::bytes && find_latest(charges, i) == nullptr;
   });
 }
 
@@ -126,10 +129,11 @@ void QuotaCheck::charge_all(const ClientFacts& client, const TransactionFacts& t
       fire_over(i, amount, outcome->retry_after_seconds, judge);
     } else {
       charged.add(i);
-      if (ChargeList::Item* item = find(charges, i)) {
+      ChargeList::Item* item = find_latest(charges, i);
+      if (item != nullptr && RateWindow::in_one_slot(rules_[i].period_seconds, item->at, now)) {
         item->amount += amount;
       } else {
-        charges.items.push_back({i, std::string(key), amount});
+        charges.items.push_back({i, std::string(key), amount, now});
       }
     }
     if (judge.decided()) {
@@ -179,15 +183,15 @@ void QuotaCheck::fire_over(std::uint16_t i, std::uint64_t amount, std::uint32_t 
 void QuotaCheck::undo(std::span<const std::uint16_t> charged, std::uint64_t amount, WallTime now,
                       ChargeList& charges) const {
   for (const std::uint16_t i : charged) {
-    ChargeList::Item* item = find(charges, i);
-    counters_.refund(charge_of(i, item->key, amount), now);
+    ChargeList::Item* item = find_latest(charges, i);
+    counters_.refund(charge_of(i, item->key, amount), item->at, now);
     item->amount -= amount;
   }
 }
 
 void QuotaCheck::refund(const ChargeList& charges, WallTime now) const {
   for (const ChargeList::Item& item : charges.items) {
-    if (item.amount > 0) counters_.refund(charge_of(item.rate, item.key, item.amount), now);
+    if (item.amount > 0) counters_.refund(charge_of(item.rate, item.key, item.amount), item.at, now);
   }
 }
 

@@ -57,13 +57,20 @@ void RateWindow::add(std::uint64_t amount, std::uint32_t period_seconds, WallTim
   saved_.amounts[0] = saturating_add(saved_.amounts[0], amount);
 }
 
-void RateWindow::take_back(std::uint64_t amount, std::uint32_t period_seconds, WallTime now) {
+void RateWindow::take_back(std::uint64_t amount, std::uint32_t period_seconds, WallTime added, WallTime now) {
   saved_ = at(period_seconds, now);
-  for (std::uint64_t& slot : saved_.amounts) {
-    const std::uint64_t taken = std::min(slot, amount);
-    slot -= taken;
+  const std::int64_t back = saved_.newest_slot - slot_of(period_seconds, added);
+  if (back < 0 || back >= static_cast<std::int64_t>(slots)) return;
+  // With a clock that had gone back it was added to a newer slot than its time says.
+  for (auto i = static_cast<std::size_t>(back) + 1; i-- > 0 && amount > 0;) {
+    const std::uint64_t taken = std::min(saved_.amounts[i], amount);
+    saved_.amounts[i] -= taken;
     amount -= taken;
   }
+}
+
+bool RateWindow::in_one_slot(std::uint32_t period_seconds, WallTime a, WallTime b) {
+  return slot_of(period_seconds, a) == slot_of(period_seconds, b);
 }
 
 std::uint32_t RateWindow::retry_after_seconds(std::uint64_t amount, std::uint64_t capacity,

@@ -32,12 +32,15 @@ class RateWindow {
   std::uint64_t used(std::uint32_t period_seconds, WallTime now) const;
   // Amounts saturate.
   void add(std::uint64_t amount, std::uint32_t period_seconds, WallTime now);
-  // Takes back from the newest slots first, never below zero.
-  void take_back(std::uint64_t amount, std::uint32_t period_seconds, WallTime now);
+  // Takes back what was added at `added`, never below zero, and nothing once that is forgotten. It must come
+  // out of its own slot: out of a newer one, what was used there meanwhile would be forgotten too early.
+  void take_back(std::uint64_t amount, std::uint32_t period_seconds, WallTime added, WallTime now);
   // Seconds until `amount` fits under `capacity` if nothing else is charged: the moment the last of
   // the slots that stand in the way is forgotten. 0: it fits now, or never (amount > capacity).
   std::uint32_t retry_after_seconds(std::uint64_t amount, std::uint64_t capacity,
                                     std::uint32_t period_seconds, WallTime now) const;
+  // Whether both moments are in the same slot.
+  static bool in_one_slot(std::uint32_t period_seconds, WallTime a, WallTime b);
   // Whether nothing is left to remember.
   bool expired(std::uint32_t period_seconds, WallTime now) const;
 

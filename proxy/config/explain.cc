@@ -30,7 +30,9 @@ class Listening final : public policy::CounterStore {
     note(charge, outcome);
     return outcome;
   }
-  void refund(const Charge& charge, policy::WallTime now) override { counters_.refund(charge, now); }
+  void refund(const Charge& charge, policy::WallTime charged, policy::WallTime now) override {
+    counters_.refund(charge, charged, now);
+  }
   std::expected<Outcome, policy::StoreError> peek(const Charge& charge, policy::WallTime now) const override {
     return counters_.peek(charge, now);
   }

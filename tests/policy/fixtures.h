@@ -113,7 +113,7 @@ class BrokenStore final : public CounterStore {
   std::expected<Outcome, StoreError> charge(const Charge&, WallTime, bool) override {
     return std::unexpected(StoreError::unavailable);
   }
-  void refund(const Charge&, WallTime) override { ++refunds; }
+  void refund(const Charge&, WallTime, WallTime) override { ++refunds; }
   std::expected<Outcome, StoreError> peek(const Charge&, WallTime) const override {
     return std::unexpected(StoreError::unavailable);
   }

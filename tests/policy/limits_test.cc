@@ -148,7 +148,7 @@ TEST(Quota, ARefusedRecipientLeavesNoCharge) {
   session.mail(chain, "a@x.example");
   EXPECT_EQ(outcome(chain, session.rcpt(chain, "1@y.example")), "452 4.7.1 second");
   EXPECT_EQ(used(counters, s.rates[0], "alice"), 0U);
-  counters.refund({"second", "alice", 1, 1, 86400}, start);
+  counters.refund({"second", "alice", 1, 1, 86400}, start, start);
   EXPECT_EQ(outcome(chain, session.rcpt(chain, "1@y.example")), "accept");
   EXPECT_EQ(used(counters, s.rates[0], "alice"), 1U);
   chain.settle(session.charges, false, start);
@@ -179,6 +179,33 @@ TEST(Quota, SettlingRefundsAllUnlessAccepted) {
   EXPECT_EQ(used(counters, s.rates[0], "alice"), 1U);
   EXPECT_EQ(used(counters, s.rates[1], "alice"), 2U);
   EXPECT_EQ(used(counters, s.rates[2], "alice"), 3000U);
+}
+
+// Who holds a transaction open and takes it back must not get more than the limit in any period.
+TEST(Quota, ALateRefundGivesBackNothingElse) {
+  Settings s = plain();
+  s.rates = {{.name = "rate-recipients", .unit = RateUnit::recipients, .amount = 4, .period_seconds = 60}};
+  MemoryCounters counters(100);
+  const Chain chain(s, counters);
+  Session held;
+  Session sent;
+  for (Session* session : {&held, &sent}) {
+    session->login("alice");
+    session->mail(chain, "a@x.example");
+  }
+  // Each in a slot of its own.
+  EXPECT_EQ(outcome(chain, held.rcpt(chain, "1@y.example", start)), "accept");
+  EXPECT_EQ(outcome(chain, held.rcpt(chain, "2@y.example", start + seconds{20})), "accept");
+  for (const std::string_view to : {"3@y.example", "4@y.example"}) {
+    EXPECT_EQ(outcome(chain, sent.rcpt(chain, to, start + seconds{55})), "accept");
+  }
+  EXPECT_EQ(outcome(chain, sent.rcpt(chain, "5@y.example", start + seconds{55})),
+            "452 4.7.1 rate-recipients");
+  chain.settle(sent.charges, true, start + seconds{56});
+  chain.settle(held.charges, false, start + seconds{57});
+  for (const int later : {57, 70, 90, 114}) {
+    EXPECT_EQ(used(counters, s.rates[0], "alice", start + seconds{later}), 2U) << later;
+  }
 }
 
 TEST(Quota, BytesAreRefusedEarlyBySizeAndLateByContent) {

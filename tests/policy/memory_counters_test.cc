@@ -54,9 +54,9 @@ TEST(MemoryCounters, PeekAndRefund) {
   EXPECT_EQ(counters.status("limit").keys, 0U) << "looking creates nothing";
   ASSERT_TRUE(counters.charge(charge_of("a", 10), start, false));
   EXPECT_FALSE(counters.peek(charge_of("a"), start)->within);
-  counters.refund(charge_of("a", 4), start);
+  counters.refund(charge_of("a", 4), start, start);
   EXPECT_EQ(counters.peek(charge_of("a"), start)->used, 6U);
-  counters.refund(charge_of("unknown", 4), start);
+  counters.refund(charge_of("unknown", 4), start, start);
   EXPECT_EQ(counters.status("limit").keys, 1U);
 }
 
@@ -97,7 +97,7 @@ TEST(MemoryCounters, TakesEachChangeOnce) {
   EXPECT_TRUE(counters.take_changed().empty()) << "a refusal changes nothing";
   counters.mark_changed(records.front());
   EXPECT_EQ(counters.take_changed().size(), 1U);
-  counters.refund(charge_of("a"), start);
+  counters.refund(charge_of("a"), start, start);
   EXPECT_EQ(counters.take_changed().size(), 1U);
   // Evicted with a change pending: the index serves another key by then.
   ASSERT_TRUE(counters.charge(charge_of("a"), start, false));
@@ -129,7 +129,7 @@ TEST(MemoryCounters, ThreadsNeverChargeMoreThanFits) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 3000; ++i) {
         if (counters.charge(charge_of("shared", 1, 5000), start, false)->within) granted.fetch_add(1);
-        if (i % 7 == 0) counters.refund(charge_of("other" + std::to_string(t)), start);
+        if (i % 7 == 0) counters.refund(charge_of("other" + std::to_string(t)), start, start);
         if (!counters.charge(charge_of("other" + std::to_string(i % 100)), start, false)) std::abort();
       }
     });

@@ -82,10 +82,29 @@ TEST(Rate, TakingBackNeverGoesBelowZero) {
   RateWindow window;
   window.add(5, 60, start);
   window.add(3, 60, start + seconds{30});
-  window.take_back(4, 60, start + seconds{31});
+  window.take_back(4, 60, start, start + seconds{31});
   EXPECT_EQ(window.used(60, start + seconds{31}), 4U);
-  window.take_back(100, 60, start + seconds{31});
+  window.take_back(100, 60, start, start + seconds{31});
   EXPECT_EQ(window.used(60, start + seconds{31}), 0U);
+}
+
+// What was charged long ago and comes back now is not paid for by what was used meanwhile.
+TEST(Rate, TakingBackLeavesWhatWasUsedMeanwhile) {
+  RateWindow window;
+  window.add(5, 60, start);
+  window.add(5, 60, start + seconds{55});
+  window.take_back(5, 60, start, start + seconds{56});
+  EXPECT_EQ(window.used(60, start + seconds{56}), 5U);
+  EXPECT_EQ(window.used(60, start + seconds{114}), 5U) << "used 59 seconds ago";
+  EXPECT_EQ(window.used(60, start + seconds{120}), 0U);
+  // Forgotten already: nothing is left to come back.
+  window.add(5, 60, start + seconds{200});
+  window.take_back(5, 60, start, start + seconds{200});
+  EXPECT_EQ(window.used(60, start + seconds{200}), 5U);
+  // Charged while the clock was behind.
+  window.add(3, 60, start + seconds{180});
+  window.take_back(3, 60, start + seconds{180}, start + seconds{201});
+  EXPECT_EQ(window.used(60, start + seconds{201}), 5U);
 }
 
 TEST(Rate, AmountsSaturate) {

@@ -71,7 +71,7 @@ TEST_F(SqliteStoreTest, StoppingKeepsEverything) {
     const auto store = open(counters, &lockout);
     ASSERT_TRUE(counters.charge(quota(7), today(), false)->within);
     ASSERT_TRUE(counters.charge(quota(5), today(), false)->within);
-    counters.refund(quota(2), today());
+    counters.refund(quota(2), today(), today());
     known.add("alice", *policy::parse_network("192.0.2.1"), today());
     known.add("alice", *policy::parse_network("2001:db8::/64"), today());
   }
