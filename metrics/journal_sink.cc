@@ -114,6 +114,7 @@ std::uint64_t JournalSink::write(std::string_view lines) {
 
 std::uint64_t JournalSink::write_stream(std::string_view lines) {
   // A line that could not be finished is ended, so that only that one is lost to a reader.
+  if (torn_ && !regular_ && !wait_writable()) return count_lines(lines);
   if (torn_ && ::write(fd_, "\n", 1) == 1) torn_ = false;
   if (torn_) return count_lines(lines);
   while (!lines.empty()) {

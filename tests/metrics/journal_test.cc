@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -382,6 +383,38 @@ TEST_F(JournalFile, ALostReaderIsNoSignal) {
   journal.write(full_session());
   journal.flush();
   EXPECT_EQ(journal.dropped(), 1u);
+}
+
+// Stopping waits for a reader that takes nothing, but not for ever: not in the middle of a line either.
+TEST_F(JournalFile, StopsThoughNobodyReadsThePipe) {
+  const JournalSettings pipe = settings();
+  ASSERT_EQ(::mkfifo(pipe.path.c_str(), 0600), 0);
+  const int reader = ::open(pipe.path.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  // Were the end waited for, it would come when somebody reads after all.
+  std::jthread late([reader](const std::stop_token& stop) {
+    for (int i = 0; i < 300 && !stop.stop_requested(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    std::array<char, 65536> buffer;
+    while (!stop.stop_requested()) {
+      if (::read(reader, buffer.data(), buffer.size()) < 0)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+  auto journal = std::make_unique<Journal>(pipe);
+  TransactionRecord record = full_transaction();
+  const std::string long_list = '"' + std::string(50'000, 'x') + '"';  // longer than what is written at once
+  record.recipients = long_list;
+  for (int i = 0; i < 4; ++i) {
+    journal->write(record);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // more than one batch
+  }
+  const auto began = std::chrono::steady_clock::now();
+  journal.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
+  late.request_stop();
+  late.join();
+  ::close(reader);
 }
 
 TEST_F(JournalFile, SyslogGetsOneDatagramARecord) {
