@@ -39,7 +39,7 @@ int connect_syslog(const std::string& path) {
   std::memcpy(address.sun_path, path.data(), path.size());
   const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
-  const timeval patience{.tv_sec = 1, .tv_usec = 0};
+  const timeval patience{.tv_sec = 1, .tv_usec = 0};  // seconds_refused_ counts these
   ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
@@ -147,6 +147,8 @@ bool JournalSink::wait_writable() {
 std::uint64_t JournalSink::write_datagrams(std::string_view lines) {
   std::uint64_t lost = 0;
   while (!lines.empty()) {
+    // Each of them would wait for a second.
+    if (stopping_.load() && seconds_refused_ >= stop_grace_seconds) return lost + count_lines(lines);
     const std::size_t end = lines.find('\n');
     if (!send_datagram(lines.substr(0, end))) ++lost;
     lines.remove_prefix(end + 1);
@@ -157,7 +159,11 @@ std::uint64_t JournalSink::write_datagrams(std::string_view lines) {
 bool JournalSink::send_datagram(std::string_view line) {
   const std::string datagram = syslog_datagram(line);
   for (int attempt = 0; attempt < 2; ++attempt) {
-    if (::send(fd_, datagram.data(), datagram.size(), MSG_NOSIGNAL) >= 0) return true;
+    if (::send(fd_, datagram.data(), datagram.size(), MSG_NOSIGNAL) >= 0) {
+      seconds_refused_ = 0;
+      return true;
+    }
+    if (errno == EAGAIN) ++seconds_refused_;
     if (errno != ECONNREFUSED && errno != ENOTCONN && errno != ECONNRESET) return false;
     reopen();  // the daemon was restarted
   }

@@ -36,8 +36,9 @@ class JournalSink {
   const JournalSettings& settings_;
   const std::atomic<bool>& stopping_;
   int fd_ = -1;
-  bool regular_ = false;  // a file: never slow in a way poll could tell
-  bool torn_ = false;     // the last write ended inside a line
+  bool regular_ = false;     // a file: never slow in a way poll could tell
+  bool torn_ = false;        // the last write ended inside a line
+  int seconds_refused_ = 0;  // since the syslog daemon last took a record
 };
 
 }  // namespace portcullis::metrics

@@ -417,6 +417,22 @@ TEST_F(JournalFile, StopsThoughNobodyReadsThePipe) {
   ::close(reader);
 }
 
+TEST_F(JournalFile, StopsThoughSyslogTakesNothing) {
+  JournalSettings syslog = settings();
+  syslog.sink = JournalSettings::Sink::syslog;
+  const int daemon = ::socket(AF_UNIX, SOCK_DGRAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  syslog.path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(daemon, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  auto journal = std::make_unique<Journal>(syslog);
+  for (int i = 0; i < 1000; ++i) journal->write(full_session());
+  const auto began = std::chrono::steady_clock::now();
+  journal.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
+  ::close(daemon);
+}
+
 TEST_F(JournalFile, SyslogGetsOneDatagramARecord) {
   JournalSettings syslog = settings();
   syslog.sink = JournalSettings::Sink::syslog;
