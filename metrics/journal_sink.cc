@@ -25,8 +25,12 @@ std::uint64_t count_lines(std::string_view lines) {
   return static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n'));
 }
 
+// A named pipe without a reader is an error, not a reason to wait for one: neither may the start hang, nor,
+// when the file is opened anew, the stop.
 int open_file(const std::string& path) {
-  return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+  if (fd >= 0) ::fcntl(fd, F_SETFL, O_APPEND);
+  return fd;
 }
 
 int connect_syslog(const std::string& path) {

@@ -374,6 +374,11 @@ TEST_F(JournalFile, ASlowSinkHoldsNobodyUp) {
   ::close(reader);
 }
 
+TEST_F(JournalFile, DoesNotWaitForAReader) {
+  ASSERT_EQ(::mkfifo(settings().path.c_str(), 0600), 0);
+  EXPECT_THROW(Journal{settings()}, std::runtime_error);
+}
+
 TEST_F(JournalFile, ALostReaderIsNoSignal) {
   const JournalSettings pipe = settings();
   ASSERT_EQ(::mkfifo(pipe.path.c_str(), 0600), 0);
