@@ -135,7 +135,17 @@ void Journal::Impl::run() {
     lock.unlock();
     // What was queued before the rotation belongs to the old file.
     dropped.fetch_add(sink.write(batch), std::memory_order_relaxed);
-    if (reopen) sink.reopen();
+    if (reopen) {
+      if (const std::string error = sink.reopen(); !error.empty()) {
+        write(EventRecord{std::chrono::system_clock::now(),
+                          EventRecord::Level::error,
+                          "journal_not_reopened",
+                          {},
+                          {{"detail", error}},
+                          "records go on to where they went before"},
+              EventRecord::Level::error);
+      }
+    }
     batch.clear();
     lock.lock();
     octets_written = up_to;

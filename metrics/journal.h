@@ -146,7 +146,8 @@ class Journal {
   void write(const TransactionRecord& record);
   void write(const SessionRecord& record);
   void write(const EventRecord& record);
-  // After logrotate: what was queued before goes to the old file. Keeps that one when it fails.
+  // After logrotate: what was queued before goes to the old file. Keeps that one when it fails, and tells it
+  // with an event there.
   void reopen();
   void flush();                   // blocks until written, at most 5 s; shutdown and tests
   std::uint64_t dropped() const;  // records lost: queue full, or the sink failed

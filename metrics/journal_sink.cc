@@ -107,9 +107,10 @@ bool JournalSink::open(std::string& error) {
   return true;
 }
 
-void JournalSink::reopen() {
+std::string JournalSink::reopen() {
   std::string error;
   if (settings_.sink != JournalSettings::Sink::stderr_) open(error);
+  return error;
 }
 
 std::uint64_t JournalSink::write(std::string_view lines) {

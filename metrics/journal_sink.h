@@ -23,8 +23,9 @@ class JournalSink {
 
   // Writes whole lines. Returns how many records were lost.
   std::uint64_t write(std::string_view lines);
-  // Opens the file anew (after logrotate) or connects to syslog again; keeps the old one on failure.
-  void reopen();
+  // Opens the file anew (after logrotate) or connects to syslog again; keeps the old one on failure, and
+  // says why in a sentence. Empty: done.
+  std::string reopen();
 
  private:
   bool open(std::string& error);

@@ -292,7 +292,11 @@ TEST_F(JournalFile, KeepsTheOldFileWhenTheNewCanNotBeOpened) {
   journal.flush();
   journal.write(full_session());
   journal.flush();
-  EXPECT_EQ(lines_of(directory_ / "moved" / "journal.log").size(), 1u);
+  const auto lines = lines_of(directory_ / "moved" / "journal.log");
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_THAT(lines[0], HasSubstr("journal_not_reopened"));
+  EXPECT_THAT(lines[0], HasSubstr("No such file"));
+  EXPECT_THAT(lines[1], HasSubstr(R"("type":"session")"));
   EXPECT_EQ(journal.dropped(), 0u);
 }
 
