@@ -197,15 +197,17 @@ void Gateway::reload() {
     sd_notify(0, "READY=1\nSTATUS=serving; the last reload failed");
     return;
   }
-  auto snapshot = make_snapshot(config, snapshot_->lasting, snapshot_.get());
   std::vector<std::string> known;
   for (const auto& [key, listener] : socket_keys(*snapshot_->config)) known.push_back(key);
-  auto sockets = snapshot ? bind_sockets(*config, workers_.size(), known)
-                          : std::expected<std::vector<std::vector<BoundSocket>>, std::string>(
-                                std::unexpected(snapshot.error()));
-  if (!sockets) {
+  // The snapshot comes last: with it the metrics speak of the new configuration.
+  auto sockets = bind_sockets(*config, workers_.size(), known);
+  auto snapshot = sockets ? make_snapshot(config, snapshot_->lasting, snapshot_.get())
+                          : std::expected<std::shared_ptr<const Snapshot>, std::string>(
+                                std::unexpected(sockets.error()));
+  if (!snapshot) {
+    if (sockets) close_sockets(*sockets);
     telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::failure);
-    failed(sockets.error());
+    failed(snapshot.error());
     sd_notify(0, "READY=1\nSTATUS=serving; the last reload failed");
     return;
   }

@@ -76,6 +76,20 @@ def test_reload_of_a_broken_file_keeps_the_old_one(gateway):
     assert gateway.metric("portcullis_config_last_reload_successful") == 1
 
 
+def test_a_failed_reload_leaves_the_metrics_alone(gateway, authority):
+    def told():
+        return sorted((name, *labels.values(), value) for name, labels, value in gateway.samples() if name in
+                      ("portcullis_tls_certificate_not_after_timestamp_seconds", "portcullis_upstream_up"))
+
+    before = told()
+    new = authority.server("mx.example.com", "localhost")
+    gateway.tree["tls"] = {"certificate": new.certificate, "private_key": new.private_key}
+    with socket.create_server((ADDRESS, 0)) as busy:
+        gateway.tree["listener"].append({"name": "busy", "address": f"{ADDRESS}:{busy.getsockname()[1]}"})
+        gateway.reload(result="failure")
+    assert told() == before
+
+
 def test_reload_changes_rules_for_new_sessions(gateway):
     assert swaks(gateway.port("mx"), "stranger@example.org", "bob@example.com").ok
     gateway.tree["local_domains"] = ["example.net"]
