@@ -109,6 +109,7 @@ void Gateway::start_workers() {
   event(metrics::EventRecord::Level::info, "started",
         {{"config", snapshot_->config->path}, {"workers", std::to_string(workers_.size())}}, "serving");
   sd_notify(0, "READY=1\nSTATUS=serving");
+  if (reload_wanted_) reload();
 }
 
 void Gateway::tick() {
@@ -188,7 +189,9 @@ void Gateway::reload() {
     event(metrics::EventRecord::Level::error, "reload_failed", {{"detail", why}},
           "the new configuration is not used; the old one goes on");
   };
-  if (draining_ || !serving_) return;
+  if (draining_) return;
+  reload_wanted_ = !serving_;
+  if (reload_wanted_) return;
   sd_notify(0, "RELOADING=1");
   snapshot_->lasting.journal->reopen();
   const std::shared_ptr<const config::Config> config = load_();

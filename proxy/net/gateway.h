@@ -65,6 +65,7 @@ class Gateway {
   std::int64_t drain_end_ms_ = 0;
   std::uint64_t watchdog_us_ = 0;
   bool serving_ = false;
+  bool reload_wanted_ = false;  // while it was starting
   bool draining_ = false;
   bool killed_ = false;
 };

@@ -90,6 +90,22 @@ def test_a_failed_reload_leaves_the_metrics_alone(gateway, authority):
     assert told() == before
 
 
+def test_reload_while_it_starts(parts, directory, program, pair):
+    upstream = parts.use(ScriptedUpstream({"GREETING": lambda _: time.sleep(2) or b"220 scripted ESMTP\r\n"}))
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, upstream.port), ready=False))
+
+    def answers():
+        try:
+            return gateway.http("/readyz") == (503, "starting\nno server of upstream legacy is up\n")
+        except OSError:
+            return False
+
+    wait_until(answers, "the admin server")
+    gateway.tree["local_domains"] = ["example.net"]
+    gateway.reload()
+    assert swaks(gateway.port("mx"), "stranger@example.org", BOB).ok
+
+
 def test_reload_changes_rules_for_new_sessions(gateway):
     assert swaks(gateway.port("mx"), "stranger@example.org", "bob@example.com").ok
     gateway.tree["local_domains"] = ["example.net"]
