@@ -167,35 +167,28 @@ void AdminServer::Connection::received(ssize_t count, const char* bytes) {
   answer();
 }
 
+// One response a turn of the loop, even where the socket takes more: who asks for a thousand at once must not
+// keep signals and the watchdog waiting meanwhile.
 void AdminServer::Connection::answer() {
-  while (!input.empty() && !writing && !lingering && !closing) {
-    const auto fed = http.feed(input, output);
-    input.erase(0, fed.consumed);
-    if (fed.status == 0) return;
-    if (state->observer) state->observer(fed.route, fed.status);
-    uv_buf_t buffer = uv_buf_init(output.data(), static_cast<unsigned>(output.size()));
-    const int written = uv_try_write(stream(), &buffer, 1);
-    if (written >= 0 && static_cast<std::size_t>(written) == output.size()) {
-      sent();
-      continue;
-    }
-    if (written < 0 && written != UV_EAGAIN) return close();
-    if (written > 0) output.erase(0, static_cast<std::size_t>(written));
-    buffer = uv_buf_init(output.data(), static_cast<unsigned>(output.size()));
-    writing = true;
-    uv_read_stop(stream());
-    const int queued =
-        uv_write(&write_request, stream(), &buffer, 1, [](uv_write_t* request, int status) noexcept {
-          Connection& self = of(request->handle);
-          self.writing = false;
-          if (self.closing) return;
-          if (status < 0) return self.close();
-          self.read();
-          self.sent();
-          self.answer();
-        });
-    if (queued != 0) return close();
-  }
+  if (input.empty() || writing || lingering || closing) return;
+  const auto fed = http.feed(input, output);
+  input.erase(0, fed.consumed);
+  if (fed.status == 0) return;
+  if (state->observer) state->observer(fed.route, fed.status);
+  const uv_buf_t buffer = uv_buf_init(output.data(), static_cast<unsigned>(output.size()));
+  writing = true;
+  uv_read_stop(stream());
+  const int queued =
+      uv_write(&write_request, stream(), &buffer, 1, [](uv_write_t* request, int status) noexcept {
+        Connection& self = of(request->handle);
+        self.writing = false;
+        if (self.closing) return;
+        if (status < 0) return self.close();
+        self.read();
+        self.sent();
+        self.answer();
+      });
+  if (queued != 0) close();
 }
 
 void AdminServer::Connection::sent() {

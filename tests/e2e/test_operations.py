@@ -114,6 +114,26 @@ def test_reload_changes_rules_for_new_sessions(gateway):
     assert swaks(gateway.port("mx"), "stranger@example.org", BOB).ok
 
 
+# --- hostile requests
+
+
+def test_many_requests_at_once_do_not_hold_up_the_main_loop(gateway):
+    host, port = gateway.metrics_url.removeprefix("http://").split(":")
+    burst = b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 400
+    clients = [socket.create_connection((host, int(port)), timeout=30) for _ in range(20)]
+    for client in clients:
+        client.sendall(burst)
+    gateway.tree["local_domains"] = ["example.net"]
+    started = time.monotonic()
+    gateway.write_config()
+    gateway.process.send(1)
+    gateway.wait_for_journal(event="reloaded", seconds=30)
+    took = time.monotonic() - started
+    for client in clients:
+        client.close()
+    assert took < 5
+
+
 # --- the end
 
 
