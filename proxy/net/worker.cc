@@ -216,10 +216,9 @@ void Worker::on_connection(Listening& listening) {
   if (snapshot.lasting.memory->pressure().load(std::memory_order_relaxed) != session::MemoryPressure::none) {
     return refuse(connection, metrics::ConnectionReject::resources, memory_text);
   }
-  if (per_listener_[connection.listener_name()] >= settings.limits.connections) {
+  if (!snapshot.lasting.places->take(connection.listener_name(), settings.limits.connections)) {
     return refuse(connection, metrics::ConnectionReject::listener_limit, full_text);
   }
-  ++per_listener_[connection.listener_name()];
   connection.holds_place = true;
   if (!settings.proxy_protocol) return admit(connection);
   if (!snapshot.chain->permissions(connection.address()).may_send_proxy_header) {
@@ -264,7 +263,7 @@ void Worker::bury(ClientConnection& connection) {
   const std::size_t index = connection.index;
   Generation& generation = *connection.generation();
   --generation.sessions;
-  if (connection.holds_place) --per_listener_[connection.listener_name()];
+  if (connection.holds_place) generation.snapshot->lasting.places->leave(connection.listener_name());
   if (connection.owes_close) {
     generation.snapshot->lasting.connections->close(generation.snapshot->config->policy.connections,
                                                     connection.address());

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -120,7 +119,6 @@ class Worker final : public PoolHost {
     std::string text;
   };
   std::vector<Delivery> deliveries_;
-  std::map<std::string, std::size_t> per_listener_;  // by name: a reload renumbers them
   std::atomic<std::size_t> session_count_{0};
   Buffered told_;  // what the metrics say
   session::Now now_;

@@ -298,6 +298,13 @@ def test_listener_limit(start):
     wait_until(free, "a free place", 10, 0.2)
 
 
+def test_listener_limit_is_one_for_all_workers(start):
+    gateway = start(limits={"connections_max": 3}, workers=4)
+    held = [raw(gateway) for _ in range(24)]
+    said = [lines.readline()[:3] for _, lines in held]
+    assert said.count(b"220") == 3 and said.count(b"421") == 21, said
+
+
 def test_listener_limit_counts_over_a_reload(start):
     """Sessions from before a reload still take their places."""
     gateway = start(limits={"connections_max": 3})
