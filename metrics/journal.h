@@ -126,6 +126,7 @@ struct JournalSettings {
   bool subject = false;  // write Subject
   std::size_t queue_octets_max =
       std::size_t{8} * 1024 * 1024;  // not yet written; more is dropped and counted
+  bool operator==(const JournalSettings&) const = default;
 };
 
 // Renders one line, '\n' included. Values are cut at 1024 octets; 100 hits and 50 fields of an event are

@@ -26,6 +26,8 @@ class LruTable {
   explicit LruTable(std::size_t capacity) : capacity_(capacity == 0 ? 1 : capacity) {}
 
   std::size_t size() const { return size_; }
+  // What is too much after it leaves as room is made.
+  void set_capacity(std::size_t capacity) { capacity_ = capacity == 0 ? 1 : capacity; }
   bool full() const { return size_ >= capacity_; }
 
   // `View` is anything comparable with Key, e.g. std::string_view for std::string.

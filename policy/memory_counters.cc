@@ -36,7 +36,7 @@ struct Limit {
     auto index = table.find(key, hash);
     if (index == Table::none) {
       forget_expired(2, now);  // old ones never pile up, at a constant price
-      if (table.full()) {
+      for (int i = 0; i < 2 && table.full(); ++i) {
         table.erase(table.oldest());
         ++evictions;
       }
@@ -98,12 +98,21 @@ struct MemoryCounters::Shard {
 MemoryCounters::MemoryCounters(std::size_t keys_max)
     : shard_count_(std::bit_floor(std::clamp<std::size_t>(keys_max / 1024, 1, 64))),
       shards_(std::make_unique<Shard[]>(shard_count_)) {
-  for (std::size_t i = 0; i < shard_count_; ++i) {
-    shards_[i].capacity = (keys_max + shard_count_ - 1) / shard_count_;
-  }
+  set_keys_max(keys_max);
 }
 
 MemoryCounters::~MemoryCounters() = default;
+
+void MemoryCounters::set_keys_max(std::size_t keys_max) {
+  for (std::size_t i = 0; i < shard_count_; ++i) {
+    Shard& shard = shards_[i];
+    const std::lock_guard lock(shard.mutex);
+    shard.capacity = (keys_max + shard_count_ - 1) / shard_count_;
+    for (auto& [name, periods] : shard.limits) {
+      for (auto& limit : periods) limit->table.set_capacity(shard.capacity);
+    }
+  }
+}
 
 // The table inside a shard uses the low bits.
 MemoryCounters::Shard& MemoryCounters::shard_of(std::uint64_t hash) const {

@@ -20,6 +20,8 @@ class MemoryCounters final : public CounterStore {
   // `keys_max` bounds the keys of each limit (exactly below 2048, within rounding to shards above).
   explicit MemoryCounters(std::size_t keys_max);
   ~MemoryCounters() override;
+  // Another bound from now on. Where it is lower, each new key makes two old ones leave until it holds.
+  void set_keys_max(std::size_t keys_max);
   MemoryCounters(const MemoryCounters&) = delete;
   MemoryCounters& operator=(const MemoryCounters&) = delete;
 

@@ -92,9 +92,7 @@ int serve(const std::string& path) {
   const policy::Chain names(config->policy, *counters);
   lasting.telemetry = std::make_shared<net::Telemetry>(net::label_values(*config, names.rule_names()),
                                                        std::max(1U, config->workers));
-  if (config->tls.ticket_key_hours > 0) {
-    lasting.ticket_keys = std::make_shared<net::TicketKeys>(std::chrono::hours(config->tls.ticket_key_hours));
-  }
+  lasting.ticket_keys = std::make_shared<net::TicketKeys>(std::chrono::hours(config->tls.ticket_key_hours));
   try {
     lasting.journal = std::make_shared<metrics::Journal>(config->journal);
   } catch (const std::exception& error) {
@@ -131,6 +129,10 @@ int serve(const std::string& path) {
         [telemetry = lasting.telemetry.get(), counters] { tell_rate_limits(*telemetry, *counters); });
     net::Gateway gateway(
         *snapshot, std::move(*sockets), [path] { return load_and_tell(path); },
+        [counters, ticket_keys = lasting.ticket_keys](const config::Config& taken) {
+          counters->set_keys_max(taken.policy.rate_keys_max);
+          ticket_keys->set_lifetime(std::chrono::hours(taken.tls.ticket_key_hours));
+        },
         [counters] {
           counters->forget_expired(
               std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now()));

@@ -28,6 +28,7 @@ enum class ClientIdentity : std::uint8_t { none, xforward, xclient };
 struct Socket {
   policy::IpAddress address;
   std::uint16_t port = 0;
+  bool operator==(const Socket&) const = default;
 };
 
 struct Certificate {
@@ -117,6 +118,7 @@ struct Admin {
   std::vector<Socket> sockets = {{policy::IpAddress{{127, 0, 0, 1}}, 9925}};  // empty: off
   std::uint32_t connections = 32;
   std::uint32_t timeout_seconds = 10;
+  bool operator==(const Admin&) const = default;
 };
 
 struct Config {

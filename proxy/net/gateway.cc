@@ -28,10 +28,12 @@ uv_handle_t* handle_of(T* handle) {
 }  // namespace
 
 Gateway::Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets,
-                 Load load, std::function<void()> housekeeping)
+                 Load load, Taken taken, std::function<void()> housekeeping)
     : snapshot_(std::move(snapshot)),
       sockets_(std::move(sockets)),
       load_(std::move(load)),
+      taken_(std::move(taken)),
+      at_start_(snapshot_->config),
       housekeeping_(std::move(housekeeping)),
       signals_(handled.size()),
       read_buffer_(buffer_octets),
@@ -204,9 +206,9 @@ void Gateway::reload() {
   for (const auto& [key, listener] : socket_keys(*snapshot_->config)) known.push_back(key);
   // The snapshot comes last: with it the metrics speak of the new configuration.
   auto sockets = bind_sockets(*config, workers_.size(), known);
-  auto snapshot = sockets ? make_snapshot(config, snapshot_->lasting, snapshot_.get())
-                          : std::expected<std::shared_ptr<const Snapshot>, std::string>(
-                                std::unexpected(sockets.error()));
+  auto snapshot =
+      sockets ? make_snapshot(config, snapshot_->lasting, snapshot_.get())
+              : std::expected<std::shared_ptr<const Snapshot>, std::string>(std::unexpected(sockets.error()));
   if (!snapshot) {
     if (sockets) close_sockets(*sockets);
     telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::failure);
@@ -219,6 +221,7 @@ void Gateway::reload() {
     workers_[i]->reload(*snapshot, std::move((*sockets)[i]), keys);
   snapshot_ = *snapshot;
   snapshot_->lasting.lockout->use(config->auth.lockout);
+  taken_(*snapshot_->config);
   prober_->use(snapshot_);
   telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::success);
   telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::success);
@@ -227,7 +230,27 @@ void Gateway::reload() {
       static_cast<double>(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
   event(metrics::EventRecord::Level::info, "reloaded", {{"config", config->path}},
         "new sessions use the new configuration");
+  tell_what_needs_a_restart();
   sd_notify(0, "READY=1\nSTATUS=serving");
+}
+
+// What this process can not change any more: said, so that nobody takes a reload for the change.
+void Gateway::tell_what_needs_a_restart() {
+  const config::Config& was = *at_start_;
+  const config::Config& is = *snapshot_->config;
+  std::string keys;
+  const auto look = [&](const char* key, bool same) {
+    if (!same) keys += (keys.empty() ? "" : ", ") + std::string(key);
+  };
+  look("workers", was.workers == is.workers);
+  look("user", was.user == is.user);
+  look("group", was.group == is.group);
+  look("[journal]", was.journal == is.journal);
+  look("[metrics]", was.admin == is.admin);
+  look("[state]", was.state_path == is.state_path);
+  if (keys.empty()) return;
+  event(metrics::EventRecord::Level::warning, "restart_needed", {{"keys", keys}},
+        "these differ from what they were at the start, and change with a restart only");
 }
 
 std::vector<std::string> Gateway::readiness() const {
@@ -245,7 +268,7 @@ void Gateway::collect() {
   const Lasting& lasting = snapshot_->lasting;
   const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   metrics::Levels& levels = lasting.telemetry->levels;
-  const auto sink = metrics::Sink{static_cast<std::uint8_t>(snapshot_->config->journal.sink)};
+  const auto sink = metrics::Sink{static_cast<std::uint8_t>(at_start_->journal.sink)};
   levels.set<metrics::Metric::log_records_dropped>(sink, static_cast<double>(lasting.journal->dropped()));
   levels.set<metrics::Metric::auth_blocked_entries>(
       metrics::AuthScope::network, static_cast<double>(lasting.lockout->blocked_networks(now)));

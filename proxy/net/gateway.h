@@ -23,9 +23,11 @@ class Gateway {
  public:
   // Reads the configuration again (SIGHUP); null when it is not usable, with the problems told already.
   using Load = std::function<std::shared_ptr<const config::Config>()>;
+  // What outlives configurations and has settings in them: called with each that is taken on a reload.
+  using Taken = std::function<void(const config::Config&)>;
   // `housekeeping` is called about once a minute on the main loop.
   Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vector<BoundSocket>> sockets, Load load,
-          std::function<void()> housekeeping);
+          Taken taken, std::function<void()> housekeeping);
   ~Gateway();
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
@@ -38,6 +40,7 @@ class Gateway {
   void tick();
   void start_workers();
   void reload();
+  void tell_what_needs_a_restart();
   void look_at_memory();
   void drain();
   void finish();
@@ -50,6 +53,8 @@ class Gateway {
   std::shared_ptr<const Snapshot> snapshot_;
   std::vector<std::vector<BoundSocket>> sockets_;
   Load load_;
+  Taken taken_;
+  std::shared_ptr<const config::Config> at_start_;
   std::function<void()> housekeeping_;
   std::int64_t housekeeping_due_ms_ = 0;
   std::int64_t memory_due_ms_ = 0;

@@ -177,7 +177,8 @@ std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->config = std::move(config);
   snapshot->lasting = lasting;
-  auto server_tls = ServerTls::make(snapshot->config->tls, lasting.ticket_keys);
+  const config::Tls& tls = snapshot->config->tls;
+  auto server_tls = ServerTls::make(tls, tls.ticket_key_hours > 0 ? lasting.ticket_keys : nullptr);
   if (!server_tls) return std::unexpected(server_tls.error());
   snapshot->server_tls = std::move(*server_tls);
   for (const config::Upstream& upstream : snapshot->config->upstreams) {

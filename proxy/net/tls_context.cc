@@ -197,6 +197,11 @@ TicketKeys::~TicketKeys() {
   for (Key& key : keys_) OPENSSL_cleanse(&key, sizeof key);
 }
 
+void TicketKeys::set_lifetime(std::chrono::hours lifetime) {
+  const std::lock_guard lock(mutex_);
+  lifetime_ = lifetime;
+}
+
 void TicketKeys::rotate_if_due() {
   const auto now = std::chrono::steady_clock::now();
   if (!keys_.empty() && now - newest_made_ < lifetime_) return;

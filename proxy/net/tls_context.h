@@ -29,6 +29,7 @@ class TicketKeys {
  public:
   explicit TicketKeys(std::chrono::hours lifetime);
   ~TicketKeys();
+  void set_lifetime(std::chrono::hours lifetime);
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;
   // The callback of SSL_CTX_set_tlsext_ticket_key_cb.

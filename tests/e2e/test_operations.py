@@ -114,6 +114,38 @@ def test_reload_changes_rules_for_new_sessions(gateway):
     assert swaks(gateway.port("mx"), "stranger@example.org", BOB).ok
 
 
+def test_reload_changes_session_tickets(gateway):
+    def gives_tickets():
+        context = ssl._create_unverified_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with socket.create_connection((ADDRESS, gateway.port("submissions")), timeout=10) as plain, \
+                context.wrap_socket(plain) as secure:
+            return secure.session.has_ticket
+
+    gateway.tree["tls"]["ticket_key_lifetime"] = "0s"
+    gateway.reload()
+    assert not gives_tickets()
+    gateway.tree["tls"]["ticket_key_lifetime"] = "12h"
+    gateway.reload()
+    assert gives_tickets()
+    assert not gateway.journal(event="restart_needed")
+
+
+def test_reload_says_what_needs_a_restart(gateway, directory):
+    gateway.tree["workers"] = 3
+    gateway.tree["state"] = {"path": directory / "other.sqlite"}
+    gateway.tree["journal"]["level"] = "error"
+    gateway.reload()
+    (event,) = gateway.wait_for_journal(event="restart_needed")
+    assert event["fields"]["keys"] == "workers, [journal], [state]"
+    del gateway.tree["workers"], gateway.tree["state"]
+    gateway.tree["state"] = {"path": directory / "state.sqlite"}
+    gateway.tree["journal"]["level"] = "debug"
+    gateway.reload()
+    gateway.wait_for_journal(2, event="reloaded")
+    assert len(gateway.journal(event="restart_needed")) == 1
+
+
 # --- hostile requests
 
 

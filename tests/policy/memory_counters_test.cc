@@ -85,6 +85,22 @@ TEST(MemoryCounters, StaysWithinItsBoundUnderAFloodOfKeys) {
   EXPECT_EQ(counters.status("limit").keys + counters.status("limit").evictions, 30000U);
 }
 
+TEST(MemoryCounters, TheBoundCanChange) {
+  MemoryCounters counters(10);
+  const auto charge = [&](int from, int to) {
+    for (int i = from; i < to; ++i)
+      ASSERT_TRUE(counters.charge(charge_of("key" + std::to_string(i)), start, false));
+  };
+  charge(0, 100);
+  EXPECT_EQ(counters.status("limit").keys, 10U);
+  counters.set_keys_max(50);
+  charge(100, 200);
+  EXPECT_EQ(counters.status("limit").keys, 50U);
+  counters.set_keys_max(20);
+  charge(200, 300);
+  EXPECT_EQ(counters.status("limit").keys, 20U);
+}
+
 TEST(MemoryCounters, TakesEachChangeOnce) {
   MemoryCounters counters(2);
   ASSERT_TRUE(counters.charge(charge_of("a"), start, false));
