@@ -174,6 +174,26 @@ MemoryCounters::LimitStatus MemoryCounters::status(std::string_view limit) const
   return total;
 }
 
+std::size_t MemoryCounters::keys() const {
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < shard_count_; ++i) {
+    const std::lock_guard lock(shards_[i].mutex);
+    for (const auto& [name, periods] : shards_[i].limits) {
+      for (const auto& limit : periods) total += limit->table.size();
+    }
+  }
+  return total;
+}
+
+bool MemoryCounters::remembers(std::string_view limit, std::uint32_t period_seconds,
+                               std::string_view key) const {
+  const std::uint64_t hash = keyed_hash(key);
+  const Shard& shard = shard_of(hash);
+  const std::lock_guard lock(shard.mutex);
+  const Limit* found = shard.find(limit, period_seconds);
+  return found != nullptr && found->table.find(key, hash) != Table::none;
+}
+
 void MemoryCounters::forget_expired(WallTime now) {
   for (std::size_t i = 0; i < shard_count_; ++i) {
     const std::lock_guard lock(shards_[i].mutex);

@@ -35,6 +35,9 @@ class MemoryCounters final : public CounterStore {
     std::uint64_t evictions = 0;
   };
   LimitStatus status(std::string_view limit) const;
+  // Of every limit.
+  std::size_t keys() const;
+  bool remembers(std::string_view limit, std::uint32_t period_seconds, std::string_view key) const;
   // Housekeeping, now and then: keys whose period has passed, of every limit. (Each charge forgets a
   // few of its own limit; a limit that nobody charges any more needs this.)
   void forget_expired(WallTime now);

@@ -93,6 +93,7 @@ SqliteStore::~SqliteStore() {
   }
   stop_requested_.notify_one();
   thread_.join();
+  next_cleaning_ = {};
   flush();
 }
 
@@ -189,6 +190,7 @@ bool SqliteStore::flush() {
   } else if (options_.clock() >= next_cleaning_) {
     counters_.forget_expired(options_.clock());
     done = forget_expired();
+    if (done) done = forget_evicted();
     next_cleaning_ = options_.clock() + cleaning_interval;
   }
   if (!done && options_.on_error) options_.on_error(done.error());
@@ -259,6 +261,51 @@ std::expected<void, std::string> SqliteStore::forget_expired() {
     if (auto done = finish(*expired); !done) return done;
   }
   return {};
+}
+
+// Keys that memory had no room for. Who makes up keys must neither fill the disk nor, at the next start, have
+// these take the place of keys in use.
+std::expected<void, std::string> SqliteStore::forget_evicted() {
+  const auto rows = database_.number("SELECT count(*) FROM counters");
+  if (!rows) return std::unexpected(rows.error());
+  if (static_cast<std::uint64_t>(*rows) <= counters_.keys()) return {};
+  auto some = database_.prepare(
+      "SELECT limit_name, key, period_seconds FROM counters WHERE (limit_name, key, period_seconds) > (?, ?, "
+      "?) "
+      "ORDER BY limit_name, key, period_seconds LIMIT 1000");
+  auto forget =
+      database_.prepare("DELETE FROM counters WHERE limit_name = ? AND key = ? AND period_seconds = ?");
+  for (const auto* prepared : {&some, &forget}) {
+    if (!*prepared) return std::unexpected(prepared->error());
+  }
+  struct Row {
+    std::string limit, key;
+    std::int64_t period = 0;
+  };
+  if (auto begun = database_.run("BEGIN"); !begun) return begun;
+  const auto all = [&]() -> std::expected<void, std::string> {
+    for (std::vector<Row> read(1); !read.empty();) {
+      const Row last = std::move(read.back());
+      read.clear();
+      some->bind(1, last.limit).bind(2, last.key).bind(3, last.period);
+      while (true) {
+        const auto step = some->step();
+        if (!step) return std::unexpected(step.error());
+        if (*step == Statement::Step::done) break;
+        read.push_back({some->text(0), some->text(1), some->number(2)});
+      }
+      for (const Row& row : read) {
+        if (counters_.remembers(row.limit, static_cast<std::uint32_t>(row.period), row.key)) continue;
+        forget->bind(1, row.limit).bind(2, row.key).bind(3, row.period);
+        if (auto done = finish(*forget); !done) return done;
+      }
+    }
+    return {};
+  };
+  auto done = all();
+  if (done) done = database_.run("COMMIT");
+  if (!done) database_.roll_back();
+  return done;
 }
 
 }  // namespace portcullis::state

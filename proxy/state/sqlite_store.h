@@ -70,6 +70,7 @@ class SqliteStore {
   void give_back(const Batch& batch);
   std::expected<void, std::string> write(const Batch& batch);
   std::expected<void, std::string> forget_expired();
+  std::expected<void, std::string> forget_evicted();
   void run();
 
   Options options_;

@@ -194,6 +194,38 @@ TEST_F(SqliteStoreTest, ExpiredAndEvictedKeysAreForgotten) {
   EXPECT_EQ(used(counters), 3U);
 }
 
+// Keys are chosen by strangers: the file holds no more of them than memory does.
+TEST_F(SqliteStoreTest, AFloodOfKeysDoesNotFillTheFile) {
+  WallTime now = today();
+  MemoryCounters counters(100);
+  auto store = SqliteStore::open(
+      {.path = path_, .interval = std::chrono::hours(1), .clock = [&] { return now; }}, counters, nullptr);
+  ASSERT_TRUE(store.has_value()) << store.error();
+  auto charge = quota(1);
+  for (int i = 0; i < 5000; ++i) {
+    const std::string key = "key" + std::to_string(i) + "@example.com";
+    charge.key = key;
+    ASSERT_TRUE(counters.charge(charge, now, false));
+    if (i % 50 == 0) {
+      ASSERT_TRUE((*store)->flush());
+    }
+  }
+  ASSERT_TRUE(counters.charge(quota(7), now, false));
+  ASSERT_TRUE((*store)->flush());
+  now += std::chrono::minutes(11);
+  ASSERT_TRUE((*store)->flush());
+  store->reset();
+  {
+    auto file = Database::open(path_);
+    ASSERT_TRUE(file.has_value()) << file.error();
+    EXPECT_LE(file->number("SELECT count(*) FROM counters").value_or(-1), 100);
+  }
+  MemoryCounters again(100);
+  const auto reopened = open(again);
+  EXPECT_EQ(used(again), 7U);
+  EXPECT_EQ(again.status("per-user-day").evictions, 0U);
+}
+
 TEST_F(SqliteStoreTest, SaysWhatIsWrongWithTheFile) {
   std::ofstream(path_) << std::string(8192, 'x');
   EXPECT_THAT(open_error(), testing::HasSubstr("damaged or no state file"));
