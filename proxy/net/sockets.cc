@@ -45,6 +45,16 @@ std::expected<int, std::string> bound(const config::Socket& socket_address) {
   return fd;
 }
 
+bool listens_for_tcp(int fd) {
+  sockaddr_storage address{};
+  socklen_t address_size = sizeof address;
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  return getsockname(fd, reinterpret_cast<sockaddr*>(&address), &address_size) == 0 &&  // NOLINT
+         (address.ss_family == AF_INET || address.ss_family == AF_INET6) &&
+         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0;
+}
+
 // Sockets systemd passed under a name; each worker gets a duplicate.
 std::vector<int> passed(const std::string& name) {
   char** names = nullptr;
@@ -109,9 +119,21 @@ std::expected<std::vector<std::vector<BoundSocket>>, std::string> bind_sockets(
       return std::unexpected("listener \"" + listener.name + "\": systemd passed no socket named \"" +
                              listener.systemd_name + '"');
     }
-    for (std::size_t worker = 0; worker < workers; ++worker) {
-      for (const int fd : fds) {
-        sockets[worker].push_back({fcntl(fd, F_DUPFD_CLOEXEC, 3), i, "systemd/" + listener.systemd_name});
+    for (const int fd : fds) {
+      if (!listens_for_tcp(fd)) {
+        close_sockets(sockets);
+        return std::unexpected("listener \"" + listener.name + "\": what systemd passed as \"" +
+                               listener.systemd_name +
+                               "\" does not listen for TCP connections (ListenStream=, Accept=no)");
+      }
+      for (std::size_t worker = 0; worker < workers; ++worker) {
+        const int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (own < 0) {
+          const std::string error = std::strerror(errno);
+          close_sockets(sockets);
+          return std::unexpected("listener \"" + listener.name + "\": " + error);
+        }
+        sockets[worker].push_back({own, i, "systemd/" + listener.systemd_name});
       }
     }
   }

@@ -6,6 +6,7 @@ import smtplib
 import socket
 
 import pytest
+from parts import toml
 from parts.clients import swaks
 from parts.gateway import ALICE, PASSWORD, Gateway, settings
 from parts.loopback import ADDRESS, free_port, listens, wait_until
@@ -66,6 +67,22 @@ def test_socket_activation(parts, directory, program, pair, sink):
     finally:
         assert process.stop() == 0, process.errors()
     sink.maildir.wait_for(1)
+
+
+def test_a_socket_that_takes_no_connections_is_refused(directory, program, pair):
+    tree = settings(directory, pair, free_port())
+    tree["listener"] = [{"name": "submission", "systemd": "submission", "tls": "starttls", "auth": "required"}]
+    config = directory / "portcullis.toml"
+    config.write_text(toml.dump(tree) + "\n")
+    port = free_port()
+    process = Process("activated", ["systemd-socket-activate", "--datagram", "-l", f"{ADDRESS}:{port}",
+                                    "--fdname=submission", program, "serve", "--config", config], directory)
+    process.ready(lambda: "Listening on" in process.errors())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", (ADDRESS, port))
+    wait_until(lambda: not process.running(), "the end", 20)
+    assert process.stop() == 69
+    assert 'what systemd passed as "submission" does not listen for TCP connections' in process.errors()
 
 
 def test_unit_is_valid_and_tight(directory, program):
