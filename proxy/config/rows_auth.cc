@@ -150,10 +150,10 @@ const Table<LockoutRule>& lockout_table() {
       "elsewhere.",
       {
           row("mode", &R::mode, mode(), "`shadow`: count and log, but block nobody."),
-          row("failures_per_network", &R::failures_per_network, count(1, 1000000),
+          row("failures_per_network", &R::failures_per_network, count(1, 1000),
               "Distinct pairs of login and password that fail from one network (IPv6: /64) before it is "
               "blocked."),
-          row("distinct_passwords_per_login", &R::distinct_passwords_per_login, count(1, 1000000),
+          row("distinct_passwords_per_login", &R::distinct_passwords_per_login, count(1, 1000),
               "Distinct passwords that fail for one login before it is blocked from unknown networks. A "
               "forgotten phone "
               "with a stale password counts once."),

@@ -334,6 +334,16 @@ TEST_F(LoadTest, auth) {
   EXPECT_THAT(config->certificate_login.map, ElementsAre(testing::Pair("printer.example.com", "printer")));
 }
 
+// No more than brute-force control remembers of one entry: a limit beyond it would not be the one in force.
+TEST_F(LoadTest, lockout_limits_are_those_in_force) {
+  const std::string lockout = std::string(minimal) + "[auth.lockout]\n";
+  good(lockout + "failures_per_network = 1000\ndistinct_passwords_per_login = 1000\n");
+  EXPECT_THAT(bad(lockout + "failures_per_network = 1001\n"),
+              HasSubstr("1001 is not in the range 1 to 1000"));
+  EXPECT_THAT(bad(lockout + "distinct_passwords_per_login = 1001\n"),
+              HasSubstr("1001 is not in the range 1 to 1000"));
+}
+
 TEST_F(LoadTest, policy) {
   const auto config = good(full);
   ASSERT_NE(config, nullptr);
