@@ -63,7 +63,7 @@ bool KnownNetworks::contains(std::string_view login, const IpNetwork& network, W
   if (index == Table::none) return false;
   const auto& networks = shard.table.value(index).networks;
   const auto seen = std::ranges::find(networks, network, &Seen::network);
-  return seen != networks.end() && seen->day + remember_days_ >= day_of(now);
+  return seen != networks.end() && std::int64_t{seen->day} + remember_days_ >= day_of(now);
 }
 
 void KnownNetworks::add(std::string_view login, const IpNetwork& network, WallTime now) {
@@ -96,7 +96,8 @@ std::size_t KnownNetworks::logins() const {
 void KnownNetworks::restore(const Record& record, WallTime now) {
   Login restored;
   for (const Seen& seen : record.networks) {
-    if (seen.day + remember_days_ >= day_of(now) && restored.networks.size() < networks_per_login) {
+    if (std::int64_t{seen.day} + remember_days_ >= day_of(now) &&
+        restored.networks.size() < networks_per_login) {
       restored.networks.push_back(seen);
     }
   }

@@ -51,7 +51,10 @@ class RateWindow {
     bool operator==(const Saved&) const = default;
   };
   Saved save() const { return saved_; }
-  void restore(const Saved& saved) { saved_ = saved; }
+  // What no clock can have counted is not taken.
+  void restore(const Saved& saved) {
+    if (saved.newest_slot >= 0 && saved.newest_slot <= newest_slot_max) saved_ = saved;
+  }
 
  private:
   // The window as it is at `now`. A clock that went back a little goes on in the newest slot; one
@@ -59,6 +62,7 @@ class RateWindow {
   Saved at(std::uint32_t period_seconds, WallTime now) const;
   // How many slots passed since the newest one began; all of them when nothing is left of what it counted.
   std::size_t passed(std::int64_t slot) const;
+  static constexpr std::int64_t newest_slot_max = std::int64_t{1} << 40;
   Saved saved_;
 };
 

@@ -218,7 +218,7 @@ std::expected<void, std::string> SqliteStore::write(const Batch& batch) {
   const auto rows = [&]() -> std::expected<void, std::string> {
     auto counter = database_.prepare("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?, ?, ?)");
     auto forget = database_.prepare("DELETE FROM known_networks WHERE login = ?");
-    auto network = database_.prepare("INSERT INTO known_networks VALUES (?, ?, ?)");
+    auto network = database_.prepare("INSERT OR REPLACE INTO known_networks VALUES (?, ?, ?)");
     auto block = database_.prepare("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)");
     for (const auto* prepared : {&counter, &forget, &network, &block}) {
       if (!*prepared) return std::unexpected(prepared->error());

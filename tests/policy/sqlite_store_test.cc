@@ -226,6 +226,37 @@ TEST_F(SqliteStoreTest, AFloodOfKeysDoesNotFillTheFile) {
   EXPECT_EQ(again.status("per-user-day").evictions, 0U);
 }
 
+// Whoever wrote the rows: numbers without end, and one network in two spellings.
+TEST_F(SqliteStoreTest, OddRowsDoNoHarm) {
+  const policy::IpAddress home = *policy::parse_ip("192.0.2.1");
+  {
+    MemoryCounters counters(100);
+    open(counters);
+    auto file = Database::open(path_);
+    ASSERT_TRUE(file.has_value()) << file.error();
+    for (const char* sql :
+         {"INSERT INTO counters VALUES ('a', 'k', 60, 9223372036854775807, '1 0 0 0 0 0 0 0 0 0 0 0 0', "
+          "9223372036854775807)",
+          "INSERT INTO counters VALUES ('b', 'k', -1, -9223372036854775808, '1 0 0 0 0 0 0 0 0 0 0 0 0', "
+          "9223372036854775807)",
+          "INSERT INTO known_networks VALUES ('alice', '192.0.2.1', 2147483647)",
+          "INSERT INTO known_networks VALUES ('alice', '192.0.2.1/32', 2147483646)",
+          "INSERT INTO blocks VALUES ('bob', '', 9223372036854775807)"}) {
+      ASSERT_TRUE(file->run(sql).has_value()) << sql;
+    }
+  }
+  MemoryCounters counters(100);
+  Lockout lockout(guarded());
+  const auto store = open(counters, &lockout);
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(counters.status("a").keys + counters.status("b").keys, 0U);
+  EXPECT_EQ(lockout.before(home, "bob", today()).retry_after_seconds, 600U);
+  lockout.succeeded(home, "alice", today());
+  ASSERT_TRUE(counters.charge(quota(1), today(), false));
+  EXPECT_TRUE(store->flush());
+  EXPECT_EQ(errors_, 0);
+}
+
 TEST_F(SqliteStoreTest, SaysWhatIsWrongWithTheFile) {
   std::ofstream(path_) << std::string(8192, 'x');
   EXPECT_THAT(open_error(), testing::HasSubstr("damaged or no state file"));
