@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <expected>
@@ -12,6 +13,7 @@
 #include "proxy/config/config.h"
 #include "proxy/config/document.h"
 #include "proxy/config/rows.h"
+#include "smtp/utf8.h"
 
 namespace portcullis::config {
 
@@ -106,10 +108,13 @@ std::string to_string(const Problem& problem) {
   if (!problem.key.empty()) shown += problem.key + ": ";
   shown += problem.text;
   // The text may quote the file; a terminal must not be told anything by it.
-  for (char& c : shown) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  std::string clean;
+  for (std::string_view rest = shown; !rest.empty();) {
+    const std::size_t octets = smtp::utf8_visible_octets(rest);
+    octets == 0 ? clean += '?' : clean += rest.substr(0, octets);
+    rest.remove_prefix(std::max<std::size_t>(octets, 1));
   }
-  return shown;
+  return clean;
 }
 
 Loaded load(const std::string& path) {

@@ -435,6 +435,9 @@ TEST_F(LoadTest, too_long) {
 TEST_F(LoadTest, a_problem_never_carries_control_characters) {
   EXPECT_EQ(to_string({Problem::Severity::error, "f", 1, 2, "k", "a\x1b[31m\nb\x7f"}),
             "f:1:2: error: k: a?[31m?b?");
+  // Those of UTF-8, what turns text round, and octets that are no text (in the name of a file).
+  EXPECT_EQ(to_string({Problem::Severity::error, "f\xff", 1, 2, "k\xc2\x9b", "\xe2\x80\xaez\xc3\xbc"}),
+            "f?:1:2: error: k??: ???z\xc3\xbc");
 }
 
 }  // namespace
