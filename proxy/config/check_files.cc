@@ -82,7 +82,7 @@ void check_directory(const Check& check, const std::string& file, const std::str
   if (file.empty()) return;
   std::error_code error;
   const auto directory = std::filesystem::path(file).parent_path();
-  if (!std::filesystem::is_directory(directory, error)) {
+  if (!directory.empty() && !std::filesystem::is_directory(directory, error)) {
     check.warning(path, "there is no directory \"" + directory.string() + "\" yet");
   }
 }

@@ -427,6 +427,12 @@ TEST_F(LoadTest, inline_password_in_an_open_file_is_a_warning) {
   EXPECT_EQ(all(load(site_.add("portcullis.toml", text, 0640)).problems), "");
 }
 
+// `--config portcullis.toml`, where the program was started: that directory is there.
+TEST_F(LoadTest, paths_beside_a_file_named_without_a_directory) {
+  const Loaded loaded = load_text(std::string(minimal) + "[state]\npath = \"state.db\"\n", "portcullis.toml");
+  EXPECT_EQ(all(loaded.problems).find("there is no directory"), std::string::npos) << all(loaded.problems);
+}
+
 TEST_F(LoadTest, too_long) {
   const std::string text = std::string(minimal) + std::string(1024 * 1024, '#');
   EXPECT_THAT(bad(text), HasSubstr("more than 1024 KiB"));
