@@ -2,16 +2,19 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "policy/memory_counters.h"
 #include "proxy/config/config.h"
@@ -31,11 +34,25 @@ int complain(const std::string& text, int code) {
   return code;
 }
 
+// To standard error, from the main loop: whoever reads there may have stopped to, and then signals, probes
+// and the watchdog matter more than the rest of the text.
+void tell(std::string_view text) {
+  constexpr int patience_ms = 1000;
+  constexpr std::size_t at_once = 4096;  // what a pipe that poll calls writable takes without blocking
+  while (!text.empty()) {
+    pollfd poll_fd{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (poll(&poll_fd, 1, patience_ms) <= 0) return;
+    const ssize_t written = write(STDERR_FILENO, text.data(), std::min(text.size(), at_once));
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
 std::shared_ptr<const config::Config> load_and_tell(const std::string& path) {
   const config::Loaded loaded = config::load(path);
-  for (const config::Problem& problem : loaded.problems) {
-    std::fprintf(stderr, "%s\n", config::to_string(problem).c_str());
-  }
+  std::string text;
+  for (const config::Problem& problem : loaded.problems) text += config::to_string(problem) + '\n';
+  tell(text);
   return loaded.config;
 }
 

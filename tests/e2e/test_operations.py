@@ -1,11 +1,14 @@
 """What operators do and see: check, reload, stop, metrics, journal, HTTP."""
 
 import json
+import os
 import pathlib
 import smtplib
 import socket
 import ssl
+import subprocess
 import time
+import urllib.request
 
 import pytest
 from parts import toml
@@ -144,6 +147,43 @@ def test_reload_says_what_needs_a_restart(gateway, directory):
     gateway.reload()
     gateway.wait_for_journal(2, event="reloaded")
     assert len(gateway.journal(event="restart_needed")) == 1
+
+
+def test_reload_though_nobody_reads_standard_error(gateway, parts, directory, program, pair, sink):
+    """What is wrong with the file is told there, and must not stop the main loop."""
+    read, write = os.pipe()
+    here = directory / "stalled"
+    here.mkdir()
+    tree = settings(here, pair, sink.port)
+    config = here / "portcullis.toml"
+    tree["auth"]["file"]["path"] = gateway.tree["auth"]["file"]["path"]
+    config.write_text(toml.dump(tree) + "\n")
+    process = subprocess.Popen([program, "serve", "--config", config], stderr=write)
+    try:
+        def healthy():
+            try:
+                with urllib.request.urlopen(f"http://{tree['metrics']['address']}/readyz", timeout=2) as answer:
+                    return answer.status == 200
+            except OSError:
+                return False
+
+        wait_until(healthy, "the start")
+        full = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(full, b"x")
+        config.write_text("nothing = 1\n")
+        process.send_signal(1)
+        time.sleep(0.5)
+        wait_until(healthy, "an answer", 10)
+    finally:
+        process.send_signal(15)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            os.close(read)
+            os.close(write)
 
 
 # --- hostile requests
