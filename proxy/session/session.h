@@ -168,6 +168,7 @@ class Session {
   std::size_t discard_chunk(std::string_view bytes, Now now, Effects& fx);
   void take_content(smtp::Slices& slices, Now now, Effects& fx);
   void header_complete(Now now, Effects& fx);
+  void judge_eight_bit(Effects& fx);
   void content_fault(smtp::BodyFault fault, Now now, Effects& fx);
   void content_complete(Now now, Effects& fx);
   void refuse_message(smtp::Reply reply, std::string_view rule, Effects& fx);

@@ -175,17 +175,8 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
     env_.staged.push_back(slice);
   }
   if (t.refusal || !c.header_done) return;
-  const bool eight_bit = c.bdat ? c.scanner.saw_eight_bit() : c.reader.saw_eight_bit();
-  if (eight_bit && link_ != nullptr && !link_->extensions().eight_bit_mime &&
-      !listener_.upstream.assume_eight_bit) {
-    // Converting would break signatures; sending it anyway would break the message. A client that relied
-    // on our offer hears a truer one next time, and may convert.
-    return refuse_message(
-        offered().eight_bit_mime
-            ? refusal(451, "4.6.3", "The mail server behind takes no 8-bit content now")
-            : refusal(554, "5.6.3", "Message has 8-bit content and the mail server behind takes none"),
-        {}, fx);
-  }
+  judge_eight_bit(fx);
+  if (t.refusal) return;
   if (!c.size_judged && c.octets > env_.chain.message_octets_allowed(client_facts())) {
     // Too large already, whatever is still to come: the upstream need not see the rest.
     c.size_judged = true;
@@ -198,6 +189,22 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
   const bool at_end = c.bdat ? (c.chunk_last && c.chunk_left == 0) : c.reader.done();
   // The last piece waits, staged, for the last verdict: content_complete() comes next.
   if (!at_end) push_content(false, fx);
+}
+
+void Session::judge_eight_bit(Effects& fx) {
+  const Content& c = *transaction_->content;
+  const bool eight_bit = c.bdat ? c.scanner.saw_eight_bit() : c.reader.saw_eight_bit();
+  if (!eight_bit || link_ == nullptr || link_->extensions().eight_bit_mime ||
+      listener_.upstream.assume_eight_bit) {
+    return;
+  }
+  // Converting would break signatures; sending it anyway would break the message. A client that relied
+  // on our offer hears a truer one next time, and may convert.
+  refuse_message(
+      offered().eight_bit_mime
+          ? refusal(451, "4.6.3", "The mail server behind takes no 8-bit content now")
+          : refusal(554, "5.6.3", "Message has 8-bit content and the mail server behind takes none"),
+      {}, fx);
 }
 
 void Session::content_fault(smtp::BodyFault fault, Now, Effects& fx) {
@@ -254,7 +261,11 @@ void Session::content_complete(Now now, Effects& fx) {
   c.complete = true;
   env_.shard.observe<metrics::Metric::transaction_phase_duration>(
       metrics::Phase::data, static_cast<double>(now.mono_ms - t.content_started_ms) / 1000);
-  if (!t.refusal && !c.header_done) header_complete(now, fx);
+  if (!t.refusal && !c.header_done) {
+    // All of it is header: nothing has looked at its octets yet.
+    header_complete(now, fx);
+    if (!t.refusal) judge_eight_bit(fx);
+  }
   if (!t.refusal) {
     c.mime_facts = c.mime.finish();
     const policy::Verdict verdict = judge(metrics::Stage::message, [&] {
