@@ -323,9 +323,8 @@ void Session::upstream_full(bool full, Now now) {
   if (full == upstream_full_ || finished_) return;
   upstream_full_ = full;
   // From here on the upstream is the one to wait for; and then the client again.
-  if (input_ == Input::data || input_ == Input::chunk) {
-    arm(full ? Deadline::upstream_stall : Deadline::content, now);
-  }
+  if (!content_under_way()) return;
+  arm(full ? Deadline::upstream_stall : input_ == Input::command ? Deadline::command : Deadline::content, now);
 }
 
 // --- replies --------------------------------------------------------------------------------------
@@ -405,6 +404,10 @@ void Session::violation(metrics::Violation type) {
   env_.shard.add<metrics::Metric::protocol_violations>(type);
 }
 
+bool Session::content_under_way() const {
+  return transaction_ && transaction_->content && !transaction_->content->complete;
+}
+
 // --- deadlines ------------------------------------------------------------------------------------
 
 std::int64_t Session::session_end_ms() const {
@@ -414,9 +417,13 @@ std::int64_t Session::session_end_ms() const {
 void Session::arm(Deadline kind, Now now) {
   const config::ListenerLimits& limits = listener_.settings.limits;
   const config::Upstream& upstream = listener_.upstream;
-  // Content that waits for the 354 waits for the upstream, whoever sent the last octet.
+  // Content that waits for the 354 waits for the upstream, whoever sent the last octet; and so does a client
+  // that is not read from, as the upstream does not take what it sent before, be it a chunk or its command.
   if (kind == Deadline::content && transaction_ && transaction_->upstream == UpstreamState::await_354) {
     kind = Deadline::upstream;
+  } else if ((kind == Deadline::content || kind == Deadline::command) && upstream_full_ &&
+             content_under_way()) {
+    kind = Deadline::upstream_stall;
   }
   deadline_kind_ = kind;
   std::int64_t span = 0;

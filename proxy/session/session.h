@@ -116,6 +116,7 @@ class Session {
            std::string_view detail, Now now, Effects& fx);
   void arm(Deadline kind, Now now);
   std::int64_t session_end_ms() const;
+  bool content_under_way() const;  // begun, and not all here
   void violation(metrics::Violation type);
   void line_fault(int status, Now now, Effects& fx);
   std::string transaction_id() const;

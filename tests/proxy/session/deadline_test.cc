@@ -10,9 +10,9 @@ constexpr std::int64_t start_ms = 1000;         // the harness's clock stands st
 constexpr std::uint32_t upstream_seconds = 45;  // unlike all others
 const config::Upstream defaults;
 
-Setup setup() {
+Setup setup(std::uint32_t upstream_command_seconds = upstream_seconds) {
   Setup setup;
-  setup.upstream_command_seconds = upstream_seconds;
+  setup.upstream_command_seconds = upstream_command_seconds;
   return setup;
 }
 
@@ -139,6 +139,36 @@ TEST(Deadlines, NoneEndsTheDelayOfAnAnswerThatIsThere) {
   harness.client_out.clear();
   harness.wake();
   EXPECT_TRUE(harness.client_out.starts_with("235 ")) << harness.client_out;
+}
+
+// A client that may not send its next chunk, as the upstream does not take the one before, is not to blame.
+TEST(Deadlines, BetweenChunksThatTheUpstreamDoesNotTake) {
+  Harness harness(setup());
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.upstream("250 ok\r\n250 ok\r\n");
+  harness.client("BDAT 33\r\nFrom: a@elsewhere.test\r\n\r\nhello\r\n");
+  harness.upstream("354 go\r\n");
+  harness.upstream_full(true);
+  EXPECT_EQ(harness.seconds_left(), defaults.data_timeout_seconds);
+  harness.timeout();
+  EXPECT_FALSE(harness.session().finished());
+  EXPECT_EQ(harness.aborted, 1U);
+  harness.client_out.clear();
+  harness.client("BDAT 3 LAST\r\nx\r\n");
+  EXPECT_EQ(harness.client_out.substr(0, 9), "451 4.4.2");
+}
+
+TEST(Deadlines, BetweenChunksTheClientsAgain) {
+  Harness harness(setup());
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.upstream("250 ok\r\n250 ok\r\n");
+  harness.client("BDAT 33\r\nFrom: a@elsewhere.test\r\n\r\nhello\r\n");
+  harness.upstream("354 go\r\n");
+  harness.upstream_full(true);
+  harness.upstream_full(false);
+  EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().command_timeout_seconds);
 }
 
 }  // namespace

@@ -47,6 +47,10 @@ class Harness {
   void wake();
   void timeout();
   void drain();
+  void pass(std::int64_t seconds) { clock_ms_ += seconds * 1000; }
+  void upstream_full(bool full) { session_->upstream_full(full, now()); }
+  // Until the session's deadline.
+  std::int64_t seconds_left() const { return (session_->deadline_ms() - clock_ms_) / 1000; }
 
   // What has come out and was not looked at yet.
   std::string client_out;
