@@ -324,7 +324,10 @@ void Session::upstream_full(bool full, Now now) {
   upstream_full_ = full;
   // From here on the upstream is the one to wait for; and then the client again.
   if (!content_under_way()) return;
-  arm(full ? Deadline::upstream_stall : input_ == Input::command ? Deadline::command : Deadline::content, now);
+  arm(full                       ? Deadline::upstream_stall
+      : input_ == Input::command ? Deadline::command
+                                 : Deadline::content,
+      now);
 }
 
 // --- replies --------------------------------------------------------------------------------------
@@ -456,13 +459,16 @@ void Session::arm(Deadline kind, Now now) {
   // The upstream's answer to a whole message is waited for even past the session's end: cutting it
   // off would risk a duplicate.
   if (kind != Deadline::upstream_final) deadline_ms_ = std::min(deadline_ms_, session_end_ms());
-  if (kind == Deadline::content && transaction_ && transaction_->content) {
-    // A minimum rate, averaged over the body: idle timeouts alone let a client dribble for ever.
-    const std::uint64_t rate = std::max<std::uint32_t>(1, limits.minimum_bytes_per_second);
-    const auto earned = static_cast<std::int64_t>(
-        (transaction_->content->octets + transaction_->content->swallowed) * 1000 / rate);
-    deadline_ms_ = std::min(deadline_ms_, transaction_->content_started_ms + grace_ms + earned);
-  }
+  if (kind != Deadline::content) return;
+  // A minimum rate, averaged over the body: idle timeouts alone let a client dribble for ever.
+  const bool discards = input_ == Input::discard_chunk;
+  if (!discards && !(transaction_ && transaction_->content)) return;
+  const std::uint64_t octets =
+      discards ? discarded_ : transaction_->content->octets + transaction_->content->swallowed;
+  const std::int64_t started_ms = discards ? discard_started_ms_ : transaction_->content_started_ms;
+  const std::uint64_t rate = std::max<std::uint32_t>(1, limits.minimum_bytes_per_second);
+  const auto earned = static_cast<std::int64_t>(octets * 1000 / rate);
+  deadline_ms_ = std::min(deadline_ms_, started_ms + grace_ms + earned);
 }
 
 // --- the end --------------------------------------------------------------------------------------

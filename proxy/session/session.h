@@ -262,6 +262,8 @@ class Session {
   std::string pending_;  // bytes not decided yet
   std::vector<Owed> ledger_;
   std::uint64_t discard_left_ = 0;  // of a chunk that belongs to no message
+  std::uint64_t discarded_ = 0;
+  std::int64_t discard_started_ms_ = 0;
   smtp::Reply discard_reply_;
   std::uint64_t octets_in_ = 0;
   std::uint64_t octets_out_ = 0;

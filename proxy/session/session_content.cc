@@ -62,6 +62,8 @@ void Session::bdat(std::string_view argument, Now now, Effects& fx) {
   const auto discard = [&](std::uint16_t code, std::string_view text) {
     violation(metrics::Violation::bad_sequence);
     discard_left_ = chunk->size_octets;
+    discarded_ = 0;
+    discard_started_ms_ = now.mono_ms;
     discard_reply_ = refusal(code, "5.5.1", text);
     ++errors_;
     input_ = Input::discard_chunk;
@@ -84,13 +86,15 @@ void Session::bdat(std::string_view argument, Now now, Effects& fx) {
   if (chunk->size_octets == 0) chunk_complete(now, fx);
 }
 
-std::size_t Session::discard_chunk(std::string_view bytes, Now, Effects& fx) {
+std::size_t Session::discard_chunk(std::string_view bytes, Now now, Effects& fx) {
   const std::size_t taken = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), discard_left_));
   discard_left_ -= taken;
+  discarded_ += taken;
   if (discard_left_ == 0) {
     input_ = Input::command;
     answer(smtp::Verb::bdat, std::move(discard_reply_), fx);
   }
+  arm(discard_left_ == 0 ? Deadline::command : Deadline::content, now);
   return taken;
 }
 

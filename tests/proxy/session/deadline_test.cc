@@ -171,5 +171,26 @@ TEST(Deadlines, BetweenChunksTheClientsAgain) {
   EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().command_timeout_seconds);
 }
 
+// A chunk that belongs to nothing is read to its end as long as it comes, and then the next command has its
+// time.
+TEST(Deadlines, OfAChunkThatIsNotWanted) {
+  Harness harness(setup());
+  harness.start();
+  constexpr std::size_t piece = 20'000;
+  harness.client("EHLO client.test\r\nBDAT " + std::to_string(5 * piece) + "\r\n" + std::string(piece, 'x'));
+  for (int i = 1; i < 5; ++i) {
+    harness.pass(170);
+    EXPECT_GE(harness.seconds_left(), 10) << i;
+    harness.client(std::string(piece, 'x'));
+  }
+  EXPECT_NE(harness.client_out.find("503 5.5.1"), std::string::npos);
+  EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().command_timeout_seconds);
+  // It must not dribble either.
+  harness.client("BDAT 400\r\nx");
+  harness.pass(50);
+  harness.client("x");
+  EXPECT_LE(harness.seconds_left(), 10);
+}
+
 }  // namespace
 }  // namespace portcullis::session::testing
