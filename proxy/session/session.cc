@@ -204,6 +204,10 @@ bool Session::blocked() const {
   if (finished_ || wait_ != Wait::none) return true;
   if (input_ != Input::data && input_ != Input::chunk) return false;
   // Content waits for the 354 and for replies to chunks, so that what is held stays bounded.
+  return content_waits_for_reply();
+}
+
+bool Session::content_waits_for_reply() const {
   return transaction_ && !transaction_->refusal &&
          ((transaction_->upstream == UpstreamState::await_354) ||
           (transaction_->content && transaction_->content->chunks_outstanding >= 16));
@@ -407,6 +411,17 @@ void Session::violation(metrics::Violation type) {
   env_.shard.add<metrics::Metric::protocol_violations>(type);
 }
 
+// The client need not make up for the time in which the upstream was the one to wait for.
+void Session::lend_time(bool upstream_is_waited_for, Now now) {
+  Content& c = *transaction_->content;
+  if (c.upstream_since_ms && !upstream_is_waited_for) {
+    c.lent_ms += now.mono_ms - *c.upstream_since_ms;
+    c.upstream_since_ms.reset();
+  } else if (!c.upstream_since_ms && upstream_is_waited_for) {
+    c.upstream_since_ms = now.mono_ms;
+  }
+}
+
 bool Session::content_under_way() const {
   return transaction_ && transaction_->content && !transaction_->content->complete;
 }
@@ -422,13 +437,14 @@ void Session::arm(Deadline kind, Now now) {
   const config::Upstream& upstream = listener_.upstream;
   // Content that waits for the 354 waits for the upstream, whoever sent the last octet; and so does a client
   // that is not read from, as the upstream does not take what it sent before, be it a chunk or its command.
-  if (kind == Deadline::content && transaction_ && transaction_->upstream == UpstreamState::await_354) {
+  if (kind == Deadline::content && content_waits_for_reply()) {
     kind = Deadline::upstream;
   } else if ((kind == Deadline::content || kind == Deadline::command) && upstream_full_ &&
              content_under_way()) {
     kind = Deadline::upstream_stall;
   }
   deadline_kind_ = kind;
+  if (content_under_way()) lend_time(kind == Deadline::upstream || kind == Deadline::upstream_stall, now);
   std::int64_t span = 0;
   switch (kind) {
     case Deadline::greeting:
@@ -465,7 +481,8 @@ void Session::arm(Deadline kind, Now now) {
   if (!discards && !(transaction_ && transaction_->content)) return;
   const std::uint64_t octets =
       discards ? discarded_ : transaction_->content->octets + transaction_->content->swallowed;
-  const std::int64_t started_ms = discards ? discard_started_ms_ : transaction_->content_started_ms;
+  const std::int64_t started_ms =
+      discards ? discard_started_ms_ : transaction_->content_started_ms + transaction_->content->lent_ms;
   const std::uint64_t rate = std::max<std::uint32_t>(1, limits.minimum_bytes_per_second);
   const auto earned = static_cast<std::int64_t>(octets * 1000 / rate);
   deadline_ms_ = std::min(deadline_ms_, started_ms + grace_ms + earned);

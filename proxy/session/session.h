@@ -117,6 +117,8 @@ class Session {
   void arm(Deadline kind, Now now);
   std::int64_t session_end_ms() const;
   bool content_under_way() const;  // begun, and not all here
+  bool content_waits_for_reply() const;
+  void lend_time(bool upstream_is_waited_for, Now now);
   void violation(metrics::Violation type);
   void line_fault(int status, Now now, Effects& fx);
   std::string transaction_id() const;

@@ -57,6 +57,9 @@ struct Content {
   std::uint64_t swallowed = 0;  // after the refusal
   bool size_judged = false;     // grew past what the client's rules allow, and was judged for it
   bool complete = false;        // the client sent all of it
+  // Of the time since content_started_ms, what the upstream took and the client could not send in.
+  std::int64_t lent_ms = 0;
+  std::optional<std::int64_t> upstream_since_ms;
   // Toward the upstream.
   bool upstream_bdat = false;
   smtp::DataWriter writer;

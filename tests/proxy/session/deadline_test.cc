@@ -141,6 +141,33 @@ TEST(Deadlines, NoneEndsTheDelayOfAnAnswerThatIsThere) {
   EXPECT_TRUE(harness.client_out.starts_with("235 ")) << harness.client_out;
 }
 
+// What the upstream took for its 354, or to take what it was sent, is not time in which the client brought
+// too little.
+TEST(Deadlines, TheClientNeedNotMakeUpForTheUpstream) {
+  for (const bool stalled : {false, true}) {
+    Harness harness(setup(600));
+    harness.start();
+    harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+    harness.upstream("250 ok\r\n250 ok\r\n");
+    harness.client("DATA\r\n");
+    harness.client("From: a@elsewhere.test\r\n\r\nthere is more\r\n");
+    if (!stalled) harness.pass(150);
+    harness.upstream("354 go\r\n");
+    if (stalled) {
+      harness.upstream_full(true);
+      harness.pass(150);
+      harness.upstream_full(false);
+    }
+    EXPECT_GE(harness.seconds_left(), 59) << stalled;
+    harness.client("more\r\n");
+    EXPECT_GE(harness.seconds_left(), 59) << stalled;
+    // And it still must bring what it has to bring.
+    harness.pass(50);
+    harness.client("more\r\n");
+    EXPECT_LE(harness.seconds_left(), 10) << stalled;
+  }
+}
+
 // A client that may not send its next chunk, as the upstream does not take the one before, is not to blame.
 TEST(Deadlines, BetweenChunksThatTheUpstreamDoesNotTake) {
   Harness harness(setup());
