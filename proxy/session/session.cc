@@ -475,7 +475,8 @@ void Session::arm(Deadline kind, Now now) {
   // The upstream's answer to a whole message is waited for even past the session's end: cutting it
   // off would risk a duplicate.
   if (kind != Deadline::upstream_final) deadline_ms_ = std::min(deadline_ms_, session_end_ms());
-  if (kind != Deadline::content) return;
+  const std::uint64_t rate = limits.minimum_bytes_per_second;
+  if (kind != Deadline::content || rate == 0) return;
   // A minimum rate, averaged over the body: idle timeouts alone let a client dribble for ever.
   const bool discards = input_ == Input::discard_chunk;
   if (!discards && !(transaction_ && transaction_->content)) return;
@@ -483,7 +484,6 @@ void Session::arm(Deadline kind, Now now) {
       discards ? discarded_ : transaction_->content->octets + transaction_->content->swallowed;
   const std::int64_t started_ms =
       discards ? discard_started_ms_ : transaction_->content_started_ms + transaction_->content->lent_ms;
-  const std::uint64_t rate = std::max<std::uint32_t>(1, limits.minimum_bytes_per_second);
   const auto earned = static_cast<std::int64_t>(octets * 1000 / rate);
   deadline_ms_ = std::min(deadline_ms_, started_ms + grace_ms + earned);
 }

@@ -219,5 +219,21 @@ TEST(Deadlines, OfAChunkThatIsNotWanted) {
   EXPECT_LE(harness.seconds_left(), 10);
 }
 
+TEST(Deadlines, NoMinimumRateWhereNoneIsConfigured) {
+  auto patient = setup();
+  patient.minimum_bytes_per_second = 0;
+  Harness harness(patient);
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.upstream("250 ok\r\n250 ok\r\n");
+  harness.client("DATA\r\n");
+  EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().data_timeout_seconds);
+  for (int i = 0; i < 10; ++i) {
+    harness.pass(170);
+    harness.client("x");
+    EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().data_timeout_seconds) << i;
+  }
+}
+
 }  // namespace
 }  // namespace portcullis::session::testing

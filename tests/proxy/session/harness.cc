@@ -48,6 +48,7 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   listener.bare_lf = setup.bare_lf;
   listener.limits.message_octets = setup.message_octets;
   listener.limits.errors = setup.errors;
+  listener.limits.minimum_bytes_per_second = setup.minimum_bytes_per_second;
   config_.listeners.push_back(listener);
   chain_ = std::make_unique<policy::Chain>(config_.policy, counters_);
   for (const std::string& rule : chain_->rule_names()) {

@@ -28,6 +28,7 @@ struct Setup {
   config::ClientIdentity identity = config::ClientIdentity::none;
   std::vector<std::string> local_domains = {"example.com"};
   std::uint32_t upstream_command_seconds = 60;
+  std::uint32_t minimum_bytes_per_second = 100;
   bool reuse = false;  // a connection given back clean serves the next transaction
 };
 
