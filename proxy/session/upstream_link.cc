@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "smtp/ascii.h"
 #include "smtp/base64.h"
+#include "smtp/extensions.h"
 #include "smtp/limits.h"
 #include "smtp/sasl.h"
 
@@ -15,6 +17,19 @@ std::string quoted_reply(const smtp::Reply& reply) {
   std::string text = std::to_string(reply.code) + ' ';
   if (!reply.enhanced.empty()) text += reply.enhanced + ' ';
   return text + smtp::cleaned_text(reply.text, smtp::limits::relayed_reply_text_octets);
+}
+
+// Those of `attributes` that the server takes, each behind a blank: one that it does not know makes it refuse
+// the command.
+std::string offered_attributes(std::string_view attributes, std::uint16_t offered) {
+  std::string all;
+  while (!attributes.empty()) {
+    const std::string_view attribute = smtp::next_token(attributes, ' ');
+    if ((smtp::x_attribute_by_name(attribute.substr(0, attribute.find('='))) & offered) == 0) continue;
+    all += ' ';
+    all += attribute;
+  }
+  return all;
 }
 
 }  // namespace
@@ -203,7 +218,11 @@ UpstreamLink::Step UpstreamLink::send_xclient(Output& out) {
   if (extensions_.xclient == 0) {
     return failed_step(LinkFailure::xclient, "the server does not offer XCLIENT to this gateway");
   }
-  out.append("XCLIENT " + xclient_.attributes + "\r\n");
+  // Without it the client would pass for this gateway, with all that this one may.
+  if ((extensions_.xclient & smtp::x_addr) == 0) {
+    return failed_step(LinkFailure::xclient, "the server does not take ADDR by XCLIENT");
+  }
+  out.append("XCLIENT" + offered_attributes(xclient_.attributes, extensions_.xclient) + "\r\n");
   expected_.push_back(Expect::xclient);
   return Step::need_more;
 }
