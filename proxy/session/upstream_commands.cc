@@ -14,6 +14,12 @@ std::string xtext_or_unavailable(std::string_view value) {
   return smtp::encode_xtext(value.substr(0, attribute_octets / 3));
 }
 
+// Not shortened: that would be another account's.
+std::string whole_login(std::string_view login) {
+  std::string value = smtp::encode_xtext(login);
+  return value.empty() || value.size() > attribute_octets ? "[UNAVAILABLE]" : value;
+}
+
 }  // namespace
 
 void append_mail(std::string& out, const smtp::Path& path, const smtp::MailParameters& parameters,
@@ -86,7 +92,7 @@ std::string xclient_attributes(const ClientIdentityFacts& client) {
   std::string list = "NAME=[UNAVAILABLE] PORT=" + std::to_string(client.port);
   list += client.esmtp ? " PROTO=ESMTP" : " PROTO=SMTP";
   list += " HELO=" + xtext_or_unavailable(client.helo);
-  list += " LOGIN=" + xtext_or_unavailable(client.login);
+  list += " LOGIN=" + whole_login(client.login);
   list += " ADDR=";
   list += client.address_literal;
   return list;

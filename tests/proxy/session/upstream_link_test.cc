@@ -49,5 +49,16 @@ TEST(UpstreamLinkXClient, NothingWithoutTheAddress) {
   EXPECT_EQ(last, UpstreamLink::Step::failed);
 }
 
+// The beginning of a login is somebody else's.
+TEST(UpstreamLinkXClient, ALoginIsToldWholeOrNotAtAll) {
+  ClientIdentityFacts told = client();
+  const std::string long_login = std::string(100, 'a') + "@example.com";
+  told.login = long_login;
+  EXPECT_NE(xclient_told("ADDR LOGIN", told).find("LOGIN=" + long_login + ' '), std::string::npos);
+  const std::string longest = std::string(300, 'a') + "@example.com";
+  told.login = longest;
+  EXPECT_EQ(xclient_told("ADDR LOGIN", told), "XCLIENT LOGIN=[UNAVAILABLE] ADDR=192.0.2.7\r\n");
+}
+
 }  // namespace
 }  // namespace portcullis::session
