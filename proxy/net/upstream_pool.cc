@@ -195,22 +195,37 @@ std::size_t UpstreamPool::next_server(std::size_t from) const {
   return from < settings_.servers.size() ? from : settings_.servers.size();
 }
 
+// Whether it may have one more connection.
+bool UpstreamPool::has_room(std::size_t server) const {
+  const auto there = std::count_if(connections_.begin(), connections_.end(), [&](const auto& connection) {
+    return connection->target().server == server && !connection->lost();
+  });
+  return static_cast<std::size_t>(there) < settings_.connections_max;
+}
+
+// To the server that is preferred at the moment: while it is full, one is waited for.
 void UpstreamPool::open_more() {
-  const std::size_t most = std::size_t{settings_.connections_max} * settings_.servers.size();
   if (!bound_to_client()) {
-    while (opening_ < waiters_.size() && connections_.size() < most) {
-      if (!start(next_server(0), {}, nullptr)) return;
+    while (opening_ < waiters_.size()) {
+      const std::size_t server = next_server(0);
+      if (!has_room(server) || !start(server, {}, nullptr)) return;
     }
     return;
   }
   for (std::size_t i = 0; i < waiters_.size(); ++i) {
     if (waiters_[i].promised) continue;
-    // A client that is between transactions can do without: it gets another one when it needs it.
-    if (connections_.size() >= most && !idle_.empty()) remove(*idle_.front());
-    if (connections_.size() >= most) return;
+    const std::size_t server = next_server(0);
+    if (!has_room(server)) {
+      // A client that is between transactions can do without: it gets another one when it needs it.
+      const auto spare = std::find_if(idle_.begin(), idle_.end(), [&](const UpstreamConnection* connection) {
+        return connection->target().server == server;
+      });
+      if (spare == idle_.end()) return;
+      remove(**spare);
+    }
     waiters_[i].promised = true;
     ClientConnection& client = *waiters_[i].client;
-    start(next_server(0), client.xclient(), &client);
+    start(server, client.xclient(), &client);
   }
 }
 
@@ -293,8 +308,7 @@ void UpstreamPool::return_to_preferred() {
   if (best >= (*last)->target().server || !steady(best)) return;
   const bool tried = std::any_of(connections_.begin(), connections_.end(),
                                  [&](const auto& connection) { return connection->target().server == best; });
-  const std::size_t most = std::size_t{settings_.connections_max} * settings_.servers.size();
-  if (!tried && settings_.idle_max > 0 && connections_.size() < most) start(best, {}, nullptr);
+  if (!tried && settings_.idle_max > 0) start(best, {}, nullptr);
   for (const std::vector<UpstreamConnection*> idle = idle_; UpstreamConnection * connection : idle) {
     if (outdone(*connection)) drop(*connection);
   }
@@ -415,16 +429,24 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   const auto waits = [&](const Waiter& waiter) { return !bound_to_client() || waiter.client == bound; };
   // The next attempt first, so that drop() does not start another one for the same waiter.
   bool going_on = false;
-  if (std::any_of(waiters_.begin(), waiters_.end(), waits)) {
+  bool room_awaited = false;  // the next server works, but has all the connections that it may
+  if (const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), waits); waiter != waiters_.end()) {
     const std::size_t next = clear_text_next ? server : next_server(server + 1);
     if (next != server) {
       shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
                                                       failover_reason(failure));
     }
-    going_on = start(next, std::move(xclient), bound);
+    room_awaited = next < settings_.servers.size() && usable(next) && !has_room(next);
+    if (room_awaited) {
+      waiter->promised = false;
+    } else {
+      going_on = start(next, std::move(xclient), bound);
+    }
   }
   std::deque<Waiter> disappointed;
-  if (!going_on && opening_ == 0 && !bound_to_client()) {
+  if (room_awaited) {
+    // drop() makes no other attempt here: this server is not asked first for a while.
+  } else if (!going_on && opening_ == 0 && !bound_to_client()) {
     disappointed.swap(waiters_);
   } else if (!going_on) {
     // Others are still being opened, but one attempt fewer: without one waiter fewer drop() would make
@@ -455,6 +477,8 @@ void UpstreamPool::sweep() {
     shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
     host_.deny_later(client, LinkFailure::busy, "no connection became free in time");
   }
+  // A server that was down may be asked again.
+  if (!waiters_.empty()) open_more();
   return_to_preferred();
   // Not at once when given back: under load the next session would have to open it again.
   const auto surplus_since = now - surplus_ms;

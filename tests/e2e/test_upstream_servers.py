@@ -105,6 +105,48 @@ def test_bound_connections_are_bounded(parts, start, directory):
     wait_until(lambda: gateway.metric("portcullis_upstream_connections") == 0, "the connections to go with their clients")
 
 
+# --- how many
+
+
+@pytest.mark.parametrize("identity", ["none", "xclient"])
+def test_each_server_has_its_bound(parts, start, identity):
+    """Though there is another one, which is for when the first is down."""
+    offer = b"250-scripted\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
+    answers = {"EHLO": offer, "XCLIENT": b"220 scripted ESMTP\r\n"}
+    first, second = parts.use(ScriptedUpstream(answers)), parts.use(ScriptedUpstream(answers))
+    gateway = start(first, second, client_identity=identity, connections_max=1, workers=1, probe_interval="1h")
+    with session(gateway) as one, session(gateway) as other:
+        assert one.mail(ALICE)[0] == 250 and one.rcpt(BOB)[0] == 250
+        other.mail(ALICE)
+        other.putcmd("RCPT", f"TO:<{BOB}>")
+        wait_until(lambda: gateway.metric("portcullis_upstream_waiting") == 1, "the other to wait")
+        assert gateway.metric("portcullis_upstream_connections") == 1
+        assert one.data(TEXT)[0] == 250
+        assert other.getreply()[0] == 250 and other.data(TEXT)[0] == 250
+    assert len(first.messages) == 2 and second.seen("MAIL") == []
+
+
+@pytest.mark.parametrize("identity", ["none", "xclient"])
+def test_who_waits_for_the_second_server_is_served(parts, start, identity):
+    """The first is down though nobody knows, and the second has as many connections as it may: a try at the first that
+    fails is no reason to refuse those who wait for the second."""
+    offer = b"250-scripted\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
+    answers = {"EHLO": offer, "XCLIENT": b"220 scripted ESMTP\r\n"}
+    first, second = parts.use(ScriptedUpstream(answers)), parts.use(ScriptedUpstream(answers))
+    gateway = start(first, second, client_identity=identity, connections_max=1, workers=1, probe_interval="1h")
+    first.answers["GREETING"] = b"421 4.3.2 not now\r\n"
+    with session(gateway) as one, session(gateway) as other:
+        assert one.mail(ALICE)[0] == 250 and one.rcpt(BOB)[0] == 250
+        time.sleep(2.5)  # the first may be tried again
+        other.mail(ALICE)
+        other.putcmd("RCPT", f"TO:<{BOB}>")
+        wait_until(lambda: gateway.metric("portcullis_upstream_waiting") == 1, "the other to wait")
+        time.sleep(0.5)
+        assert one.data(TEXT)[0] == 250
+        assert other.getreply()[0] == 250 and other.data(TEXT)[0] == 250
+    assert len(second.messages) == 2 and first.messages == []
+
+
 # --- TLS
 
 
