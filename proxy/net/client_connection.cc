@@ -258,11 +258,11 @@ void ClientConnection::add_buffered(Buffered& sum) const {
   if (session_) sum.session += session_->held_octets();
 }
 
-void ClientConnection::kill() {
+void ClientConnection::kill(bool at_once) {
   if (dead_) return;
   if (!session_) return close_now();
   if (!closing_) {
-    session_->client_lost(now(), worker_.effects());
+    session_->stop(at_once, now(), worker_.effects());
     perform();
   }
   if (!dead_ && session_->finished()) close_now();

@@ -48,7 +48,8 @@ class ClientConnection final : public SecureStream::Handler {
   void drain();
   void sweep(std::int64_t mono_ms);
   void add_buffered(Buffered& sum) const;
-  void kill();  // the drain's deadline has passed
+  // The drain's deadline has passed. at_once: nothing is waited for any more.
+  void kill(bool at_once);
 
   session::XClient xclient() const { return session_->xclient(); }
   bool dead() const { return dead_; }

@@ -134,12 +134,14 @@ void Worker::drain() {
 }
 
 void Worker::kill_sessions() {
-  post([this] {
-    std::vector<ClientConnection*> all;
-    all.reserve(connections_.size());
-    for (const auto& connection : connections_) all.push_back(connection.get());
-    for (ClientConnection* connection : all) connection->kill();
-  });
+  post([this] { kill_all(false); });
+}
+
+void Worker::kill_all(bool at_once) {
+  std::vector<ClientConnection*> all;
+  all.reserve(connections_.size());
+  for (const auto& connection : connections_) all.push_back(connection.get());
+  for (ClientConnection* connection : all) connection->kill(at_once);
 }
 
 void Worker::stop() {
@@ -151,6 +153,7 @@ void Worker::stop() {
                [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
     }
     listening_.clear();
+    kill_all(true);
     context_.turn_end.flush();  // what was said must not be lost with who said it
     connections_.clear();
     deliveries_.clear();

@@ -82,6 +82,7 @@ class Worker final : public PoolHost {
   void thread();
   void listen(const BoundSocket& socket);
   void on_connection(Listening& listening);
+  void kill_all(bool at_once);
   void refuse(ClientConnection& connection, metrics::ConnectionReject reason, std::string_view text);
   void sweep();
   void tell_buffered(const Buffered& held);

@@ -158,6 +158,14 @@ void Session::drain(Now now, Effects& fx) {
   if (greeted_) after_event(now, fx);
 }
 
+void Session::stop(bool at_once, Now now, Effects& fx) {
+  if (finished_) return;
+  draining_ = true;
+  if (!at_once && transaction_ && transaction_->upstream == UpstreamState::ended) return;
+  if (wait_ == Wait::tls) return close(metrics::CloseReason::drain, "", now, fx);
+  bye(421, "4.3.2", "Service is closing, please connect again", metrics::CloseReason::drain, "", now, fx);
+}
+
 void Session::timeout(Now now, Effects& fx) {
   if (finished_) return;
   if (deadline_kind_ != Deadline::upstream_final && now.mono_ms >= session_end_ms()) {

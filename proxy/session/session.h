@@ -57,6 +57,8 @@ class Session {
   void upstream_lost(LinkFailure failure, const std::string& text, Now now, Effects& effects);
   void timeout(Now now, Effects& effects);
   void drain(Now now, Effects& effects);  // 421 as soon as no transaction is open
+  // Whatever is under way; but the answer to a whole message is waited for, unless `at_once`.
+  void stop(bool at_once, Now now, Effects& effects);
 
   // Whether the driver should read from the client now (back-pressure, law 4).
   bool wants_client_bytes() const;

@@ -18,7 +18,7 @@ from parts.loopback import ADDRESS, wait_until
 from parts.process import run
 from parts.prometheus import Prometheus, promtool_check
 from parts.rsyslog import Rsyslog
-from parts.scripted import ScriptedUpstream
+from parts.scripted import SILENCE, ScriptedUpstream
 from parts.sink import Sink
 
 BOB = "bob@example.net"
@@ -238,10 +238,39 @@ def test_stop_does_not_wait_for_ever(parts, directory, program, pair):
     client.rcpt(BOB)
     client.docmd("DATA")
     client.send("From: alice@example.com\r\n")  # … and no more
+    between = session(gateway)
+    between.mail(ALICE)
+    between.rcpt(BOB)  # … and no more
     started = time.monotonic()
     gateway.stop()
     assert 0.5 < time.monotonic() - started < 10
     assert upstream.messages == []
+    for each in (client, between):
+        code, text = each.getreply()
+        assert code == 421 and b"4.3.2" in text, (code, text)
+    assert [end["reason"] for end in gateway.journal(type="session")] == ["drain"] * 2
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["drain", "asked twice"])
+def test_stop_while_a_message_is_not_answered(parts, directory, program, pair, twice):
+    """Nobody knows what became of it: the client hears so, and there is a record."""
+    upstream = parts.use(ScriptedUpstream({"DOT": SILENCE}))
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, upstream.port, drain="30s" if twice else "1s")))
+    client = session(gateway)
+    client.mail(ALICE)
+    client.rcpt(BOB)
+    client.docmd("DATA")
+    client.send(TEXT + ".\r\n")
+    wait_until(lambda: upstream.messages, "the message")
+    if twice:
+        gateway.process.send(15)
+        gateway.wait_for_journal(event="draining")
+    gateway.stop()
+    code, text = client.getreply()
+    assert code == 421 and b"4.3.2" in text, (code, text)
+    (record,) = gateway.journal(type="transaction")
+    assert record["result"] == "aborted" and record["recipients_accepted"] == 1
+    assert [end["reason"] for end in gateway.journal(type="session")] == ["drain"]
 
 
 # --- configuration
