@@ -107,8 +107,12 @@ void Session::after_event(Now now, Effects& fx) {
     bye(421, "4.3.2", "Service is closing, please connect again", metrics::CloseReason::drain, "", now, fx);
     return;
   }
-  // The client closed its side: what it had sent before has been carried out by now.
-  if (eof_ && !blocked() && ledger_.empty()) close(metrics::CloseReason::client_lost, "", now, fx);
+  // The client closed its side: what it had sent before has been carried out by now, unless it is a DATA that
+  // waits for the upstream's answer to it.
+  const bool data_waits = !pending_.empty() && early_data_decides();
+  if (eof_ && !blocked() && ledger_.empty() && !data_waits) {
+    close(metrics::CloseReason::client_lost, "", now, fx);
+  }
 }
 
 void Session::client_eof(Now now, Effects& fx) {

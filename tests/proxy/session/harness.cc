@@ -88,6 +88,11 @@ void Harness::client(std::string_view bytes) {
   perform();
 }
 
+void Harness::client_eof() {
+  session_->client_eof(now(), effects_);
+  perform();
+}
+
 void Harness::client_lost() {
   session_->client_lost(now(), effects_);
   perform();

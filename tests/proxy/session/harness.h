@@ -41,6 +41,7 @@ class Harness {
   void client(std::string_view bytes);    // the client sends
   void upstream(std::string_view bytes);  // the upstream sends
   void upstream_lost(LinkFailure failure);
+  void client_eof();
   void client_lost();
   void tls_done();
   void auth_done(auth::Result result, std::string login);  // of the last attempt

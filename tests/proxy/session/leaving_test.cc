@@ -75,5 +75,21 @@ TEST_F(Leaving, WhileTheConnectionIsWaitedFor) {
   expect_left();
 }
 
+// Who has said all, and closed that side, still hears the reply to each command.
+TEST_F(Leaving, AfterCommandsThatWaitedForAnswersToThemselves) {
+  for (const std::string answers : {"503 no recipients\r\n", "354 go\r\n"}) {
+    const struct Setup usual;
+    Harness h(usual);
+    h.start();
+    h.client("HELO client.test\r\n" + std::string(envelope) + "DATA\r\nQUIT\r\n");
+    h.client_eof();
+    h.upstream("250 ok\r\n550 no\r\n");
+    h.upstream(answers);
+    EXPECT_TRUE(h.session().finished());
+    EXPECT_NE(h.client_out.find("554 5.5.1 No valid recipients"), std::string::npos) << h.client_out;
+    EXPECT_NE(h.client_out.find("221 2.0.0"), std::string::npos) << h.client_out;
+  }
+}
+
 }  // namespace
 }  // namespace portcullis::session::testing
