@@ -52,8 +52,8 @@ policy::ClientFacts Session::client_facts() const {
   facts.listener_index = listener_.index;
   facts.tls = tls_ != nullptr;
   facts.account = account_.get();
-  facts.session_messages = messages_accepted_;
-  facts.session_recipients = session_recipients_;
+  facts.session_messages = client_messages_;
+  facts.session_recipients = client_recipients_;
   return facts;
 }
 

@@ -279,7 +279,9 @@ class Session {
   std::uint32_t transactions_ = 0;
   std::uint32_t messages_accepted_ = 0;
   std::uint32_t lone_recipients_ = 0;  // messages in a row that had one recipient each
-  std::uint64_t session_recipients_ = 0;
+  // Of the client at hand: XCLIENT names another one.
+  std::uint32_t client_messages_ = 0;
+  std::uint64_t client_recipients_ = 0;
 };
 
 }  // namespace portcullis::session

@@ -228,6 +228,8 @@ void Session::xclient(std::string_view argument, Now, Effects& fx) {
   client_ = *address;
   client_port_ = told->port.value_or(0);
   auth_without_tls_ = env_.chain.permissions(client_).may_auth_without_tls;
+  client_messages_ = 0;
+  client_recipients_ = 0;
   helo_.clear();
   extended_ = false;
   forwarded_.reset();

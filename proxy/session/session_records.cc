@@ -89,8 +89,9 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
   }
   const bool accepted = result == metrics::MessageResult::accepted;
   env_.chain.settle(t->charges, accepted, wall_seconds(now));
-  session_recipients_ += t->accepted;
+  client_recipients_ += t->accepted;
   if (accepted) ++messages_accepted_;
+  if (accepted) ++client_messages_;
   lone_recipients_ = t->content && t->recipients.size() == 1 ? lone_recipients_ + 1 : 0;
   if (t->content) count_message(*t, result, now);
   const FinalReply told = nobody_left ? FinalReply{&refused.reply, refused.rule} : FinalReply{reply, t->rule};

@@ -170,6 +170,24 @@ def test_xclient_from_a_trusted_proxy(start, sink):
     assert "alice@example.com" in logins
 
 
+def test_each_client_of_a_proxy_has_its_own_session(start):
+    """One connection of the proxy carries several clients, one after the other: none pays for those before."""
+    gateway = start({"may_send_xclient": True},
+                    usage=[{"name": "few", "messages_per_session": 1, "recipients_per_session": 1}])
+    with Wire(gateway.port("mx")) as client:
+        for address in (b"203.0.113.7", b"203.0.113.9"):
+            assert client.ask(b"XCLIENT ADDR=" + address)[0] == 220
+            assert client.ask(b"EHLO client.test")[0] == 250
+            client.envelope(STRANGER.encode(), BOB.encode())
+            assert client.ask(b"DATA")[0] == 354
+            assert client.ask(b"From: stranger@example.org\r\n\r\nx\r\n.")[0] == 250
+        code, text = client.ask(b"MAIL FROM:<stranger@example.org>")
+        assert code == 450 and b"rule few" in text
+        assert client.ask(b"QUIT")[0] == 221
+    (record,) = gateway.wait_for_journal(type="session", client="203.0.113.9")
+    assert record["messages_accepted"] == 2
+
+
 def test_xforward_is_for_the_logs_only(start):
     """Where a message came from, told by a mail server in front: in the journal, and nowhere in the policies."""
     gateway = start({"may_send_xforward": True, "addresses": [LOCAL]})
