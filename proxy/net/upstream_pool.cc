@@ -203,12 +203,22 @@ bool UpstreamPool::has_room(std::size_t server) const {
   return static_cast<std::size_t>(there) < settings_.connections_max;
 }
 
+// Whether a connection is in use that others may have next.
+bool UpstreamPool::one_comes_back() const {
+  return !bound_to_client() &&
+         std::any_of(connections_.begin(), connections_.end(),
+                     [](const auto& connection) { return connection->opened() && !connection->idle; });
+}
+
 // To the server that is preferred at the moment: while it is full, one is waited for.
 void UpstreamPool::open_more() {
   if (!bound_to_client()) {
     while (opening_ < waiters_.size()) {
       const std::size_t server = next_server(0);
-      if (!has_room(server) || !start(server, {}, nullptr)) return;
+      if (!has_room(server)) return;
+      // It has just refused one, but serves others: it may have a bound of its own.
+      if (servers_[server].down_until_ms > host_.mono_ms() && one_comes_back()) return;
+      if (!start(server, {}, nullptr)) return;
     }
     return;
   }
@@ -429,14 +439,15 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   const auto waits = [&](const Waiter& waiter) { return !bound_to_client() || waiter.client == bound; };
   // The next attempt first, so that drop() does not start another one for the same waiter.
   bool going_on = false;
-  bool room_awaited = false;  // the next server works, but has all the connections that it may
+  bool room_awaited = false;  // a server works, but has all the connections that it may, or takes
   if (const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), waits); waiter != waiters_.end()) {
     const std::size_t next = clear_text_next ? server : next_server(server + 1);
     if (next != server) {
       shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
                                                       failover_reason(failure));
     }
-    room_awaited = next < settings_.servers.size() && usable(next) && !has_room(next);
+    const bool none_left = next >= settings_.servers.size();
+    room_awaited = none_left ? one_comes_back() : usable(next) && !has_room(next);
     if (room_awaited) {
       waiter->promised = false;
     } else {

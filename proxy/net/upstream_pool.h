@@ -64,6 +64,7 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   std::size_t next_server(std::size_t after) const;
   bool usable(std::size_t server) const;
   bool has_room(std::size_t server) const;
+  bool one_comes_back() const;
   bool steady(std::size_t server) const;
   bool outdone(const UpstreamConnection& connection) const;
   void return_to_preferred();

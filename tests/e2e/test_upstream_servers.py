@@ -147,6 +147,29 @@ def test_who_waits_for_the_second_server_is_served(parts, start, identity):
     assert len(second.messages) == 2 and first.messages == []
 
 
+def test_a_server_with_a_bound_of_its_own(parts, start):
+    """It serves one, and refuses the connection for another: that one waits for the first, as where the bound is ours.
+    Meanwhile it is not asked again and again."""
+    upstream = parts.use(ScriptedUpstream())
+    gateway = start(upstream, workers=1, probe_interval="1h")
+    with session(gateway) as one, session(gateway) as other:
+        assert one.mail(ALICE)[0] == 250 and one.rcpt(BOB)[0] == 250
+        upstream.answers["GREETING"] = b"421 4.7.0 too many connections from you\r\n"
+        tries = upstream.connections
+        other.mail(ALICE)
+        other.putcmd("RCPT", f"TO:<{BOB}>")
+        time.sleep(3)
+        assert gateway.metric("portcullis_upstream_waiting") == 1
+        assert 1 <= upstream.connections - tries <= 2
+        assert one.data(TEXT)[0] == 250
+        assert other.getreply()[0] == 250 and other.data(TEXT)[0] == 250
+    # Where nobody is served there is nothing to wait for.
+    upstream.stop()
+    client = session(gateway)
+    began = time.monotonic()
+    assert send(client)[0] == 451 and time.monotonic() - began < 5
+
+
 # --- TLS
 
 
