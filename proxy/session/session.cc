@@ -447,6 +447,10 @@ std::int64_t Session::session_end_ms() const {
 void Session::arm(Deadline kind, Now now) {
   const config::ListenerLimits& limits = listener_.settings.limits;
   const config::Upstream& upstream = listener_.upstream;
+  // Between two chunks the client owes a command.
+  if (kind == Deadline::content && input_ == Input::command && !content_waits_for_reply()) {
+    kind = Deadline::command;
+  }
   // Content that waits for the 354 waits for the upstream, whoever sent the last octet; and so does a client
   // that is not read from, as the upstream does not take what it sent before, be it a chunk or its command.
   if (kind == Deadline::content && content_waits_for_reply()) {

@@ -198,6 +198,19 @@ TEST(Deadlines, BetweenChunksTheClientsAgain) {
   EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().command_timeout_seconds);
 }
 
+// Whatever the upstream answers between two chunks: the next one is a command, and has a command's time.
+TEST(Deadlines, BetweenChunksThatTheUpstreamAnswers) {
+  for (const std::string answer : {"354 go\r\n", "451 later\r\n", "421 bye\r\n"}) {
+    Harness harness(setup());
+    harness.start();
+    harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+    harness.upstream("250 ok\r\n250 ok\r\n");
+    harness.client("BDAT 33\r\nFrom: a@elsewhere.test\r\n\r\nhello\r\n");
+    harness.upstream(answer);
+    EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().command_timeout_seconds) << answer;
+  }
+}
+
 // A chunk that belongs to nothing is read to its end as long as it comes, and then the next command has its
 // time.
 TEST(Deadlines, OfAChunkThatIsNotWanted) {
