@@ -122,8 +122,8 @@ def start(parts, directory, program, pair, authority):
         tree = settings(directory, pair, upstream.port, limits={"connections": {"new_per_minute_per_network": 1000000}}, **changes)
         tree["tls"]["client_ca"] = authority.certificate
         tree["journal"]["subject"] = True
-        tree["auth"] |= {"lockout": {"first_delay": "0ms", "max_delay": "0ms", "failures_per_network": 10000,
-                                     "distinct_passwords_per_login": 10000}}
+        tree["auth"] |= {"lockout": {"first_delay": "0ms", "max_delay": "0ms", "failures_per_network": 1000,
+                                     "distinct_passwords_per_login": 1000}}
         tree["listener"].append({"name": "devices", "address": f"{ADDRESS}:{free_port()}", "tls": "implicit",
                                  "auth": "required", "client_certificate": "request"})
         gateway = parts.use(Gateway(program, directory, tree))

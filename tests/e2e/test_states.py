@@ -65,8 +65,8 @@ SCRIPTS = {
 def gateway(module_parts, module_directory, program, pair):
     sink = module_parts.use(Sink(program, module_directory / "sink"))
     tree = settings(module_directory, pair, sink.port, limits={"connections": {"new_per_minute_per_network": 1000000}})
-    tree["auth"] |= {"lockout": {"first_delay": "0ms", "max_delay": "0ms", "failures_per_network": 10000,
-                                 "distinct_passwords_per_login": 10000}}
+    tree["auth"] |= {"lockout": {"first_delay": "0ms", "max_delay": "0ms", "failures_per_network": 1000,
+                                 "distinct_passwords_per_login": 1000}}
     return module_parts.use(Gateway(program, module_directory, tree))
 
 
