@@ -71,10 +71,13 @@ class Load:
         if sessions == 0:
             yield
             return
+        # One first: that many logins at once, none of them cached yet, are more than wait for a backend.
+        subprocess.run(self.command(way, sessions=1, messages=0), capture_output=True, timeout=60, check=True)
         command = self.command(way, sessions=sessions, messages=0, hold=True)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
             line = load.stdout.readline()
             if line.split() != ["holding", str(sessions)]:
+                load.stdin.close()
                 raise LoadFailed(f"not all idle sessions opened: {line}{load.stdout.read()}")
             try:
                 yield
