@@ -96,7 +96,7 @@ class Session {
     smtp::Reply reply;
   };
 
-  // --- session.cc: input, ledger, deadlines, end
+  // --- session.cc: input, ledger, the end
   std::string_view consume(std::string_view bytes, Now now, Effects& fx);
   std::size_t consume_line(std::string_view bytes, Now now, Effects& fx);
   void resume(Now now, Effects& fx);
@@ -116,16 +116,18 @@ class Session {
   void close(metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
   void bye(std::uint16_t code, std::string_view enhanced, std::string_view text, metrics::CloseReason reason,
            std::string_view detail, Now now, Effects& fx);
-  void arm(Deadline kind, Now now);
-  std::int64_t session_end_ms() const;
-  bool content_under_way() const;  // begun, and not all here
   bool content_waits_for_reply() const;
-  void lend_time(bool upstream_is_waited_for, Now now);
   void violation(metrics::Violation type);
   void line_fault(int status, Now now, Effects& fx);
   std::string transaction_id() const;
   policy::ClientFacts client_facts() const;
   static policy::WallTime wall_seconds(Now now);
+
+  // --- session_deadlines.cc
+  void arm(Deadline kind, Now now);
+  std::int64_t session_end_ms() const;
+  bool content_under_way() const;  // begun, and not all here
+  void lend_time(bool upstream_is_waited_for, Now now);
 
   // --- session_commands.cc: the verb table and the short verbs
   void command(const smtp::Command& parsed, Now now, Effects& fx);
