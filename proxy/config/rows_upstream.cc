@@ -57,7 +57,8 @@ std::vector<Row<Upstream>> relay_rows() {
           "answer to the message, while with DATA the 354 stands between them."),
       row("connections_max", &U::connections_max, count(1, 10000), "Connections for each worker and server."),
       row("idle_max", &U::idle_max, count(0, 10000),
-          "Connections kept open for the next message, for each worker, to all servers; more are closed after a "
+          "Connections kept open for the next message, for each worker, to all servers; more are closed "
+          "after a "
           "second without work."),
       row("idle_timeout", &U::idle_seconds, seconds(1, 3600), "How long such a connection is kept."),
       row("transactions_per_connection", &U::transactions_per_connection, count(1, 1000000),
