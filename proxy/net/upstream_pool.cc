@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proxy/net/client_connection.h"
+#include "proxy/net/upstream_labels.h"
 
 namespace portcullis::net {
 
@@ -11,72 +12,9 @@ using session::LinkFailure;
 
 namespace {
 
-constexpr std::int64_t down_ms = 2'000;                // a server that failed is asked last for so long
-constexpr std::int64_t steady_ms = 10'000;             // without a failure before others are left for it
 constexpr std::int64_t clear_text_ms = 5 * 60 * 1000;  // opportunistic TLS failed: in the clear for so long
 constexpr std::int64_t surplus_ms = 1'000;             // idle ones above idle_max are kept for so long
 constexpr std::int64_t settle_ms = 10'000;             // for replies still owed by a connection given back
-
-metrics::ConnectResult connect_result(LinkFailure failure) {
-  switch (failure) {
-    case LinkFailure::none:
-      return metrics::ConnectResult::success;
-    case LinkFailure::connect:
-      return metrics::ConnectResult::refused;
-    case LinkFailure::timeout:
-      return metrics::ConnectResult::timeout;
-    case LinkFailure::closed:
-      return metrics::ConnectResult::lost;
-    case LinkFailure::tls:
-    case LinkFailure::tls_not_offered:
-      return metrics::ConnectResult::tls;
-    case LinkFailure::refused:
-    case LinkFailure::malformed:
-    case LinkFailure::unasked:
-      return metrics::ConnectResult::greeting;
-    case LinkFailure::auth:
-    case LinkFailure::xclient:
-      return metrics::ConnectResult::login;
-    case LinkFailure::busy:
-      break;
-  }
-  return metrics::ConnectResult::other;
-}
-
-metrics::FailoverReason failover_reason(LinkFailure failure) {
-  switch (connect_result(failure)) {
-    case metrics::ConnectResult::tls:
-      return metrics::FailoverReason::tls;
-    case metrics::ConnectResult::greeting:
-      return metrics::FailoverReason::greeting;
-    case metrics::ConnectResult::login:
-      return metrics::FailoverReason::login;
-    default:
-      return metrics::FailoverReason::connect;
-  }
-}
-
-metrics::UpstreamVerb verb_of(session::Expect what) {
-  using metrics::UpstreamVerb;
-  switch (what) {
-    case session::Expect::xforward:
-      return UpstreamVerb::xforward;
-    case session::Expect::mail:
-      return UpstreamVerb::mail;
-    case session::Expect::rcpt:
-      return UpstreamVerb::rcpt;
-    case session::Expect::data:
-      return UpstreamVerb::data;
-    case session::Expect::chunk:
-      return UpstreamVerb::bdat;
-    case session::Expect::end_of_data:
-      return UpstreamVerb::end_of_data;
-    case session::Expect::rset:
-      return UpstreamVerb::rset;
-    default:
-      return UpstreamVerb::quit;
-  }
-}
 
 }  // namespace
 
@@ -88,7 +26,9 @@ UpstreamPool::UpstreamPool(LoopContext& context, const Snapshot& snapshot, std::
       settings_(snapshot.config->upstreams[upstream]),
       shard_(shard),
       host_(host),
-      servers_(settings_.servers.size()) {}
+      choice_(settings_.servers.size(),
+              [this](std::size_t server) { return snapshot_.health->up(upstream_, server); }),
+      clear_text_until_ms_(settings_.servers.size()) {}
 
 UpstreamPool::~UpstreamPool() = default;
 
@@ -173,28 +113,6 @@ void UpstreamPool::cancel(ClientConnection& client) {
 
 // --- opening --------------------------------------------------------------------------------------
 
-bool UpstreamPool::usable(std::size_t server) const {
-  return servers_[server].down_until_ms <= host_.mono_ms() && snapshot_.health->up(upstream_, server);
-}
-
-// Usable, and not only for the moment: a server that is full takes some connections and refuses others.
-bool UpstreamPool::steady(std::size_t server) const {
-  const std::int64_t down_until = servers_[server].down_until_ms;
-  return usable(server) && (down_until == 0 || down_until - down_ms + steady_ms <= host_.mono_ms());
-}
-
-std::size_t UpstreamPool::next_server(std::size_t from) const {
-  // In order of preference; servers known to be down only when nothing else is left.
-  const std::int64_t now = host_.mono_ms();
-  for (std::size_t i = from; i < settings_.servers.size(); ++i) {
-    if (usable(i)) return i;
-  }
-  for (std::size_t i = from; i < settings_.servers.size(); ++i) {
-    if (servers_[i].down_until_ms <= now) return i;
-  }
-  return from < settings_.servers.size() ? from : settings_.servers.size();
-}
-
 // Whether it may have one more connection.
 bool UpstreamPool::has_room(std::size_t server) const {
   const auto there = std::count_if(connections_.begin(), connections_.end(), [&](const auto& connection) {
@@ -214,17 +132,17 @@ bool UpstreamPool::one_comes_back() const {
 void UpstreamPool::open_more() {
   if (!bound_to_client()) {
     while (opening_ < waiters_.size()) {
-      const std::size_t server = next_server(0);
+      const std::size_t server = choice_.next(0, host_.mono_ms());
       if (!has_room(server)) return;
       // It has just refused one, but serves others: it may have a bound of its own.
-      if (servers_[server].down_until_ms > host_.mono_ms() && one_comes_back()) return;
+      if (choice_.rests(server, host_.mono_ms()) && one_comes_back()) return;
       if (!start(server, {}, nullptr)) return;
     }
     return;
   }
   for (std::size_t i = 0; i < waiters_.size(); ++i) {
     if (waiters_[i].promised) continue;
-    const std::size_t server = next_server(0);
+    const std::size_t server = choice_.next(0, host_.mono_ms());
     if (!has_room(server)) {
       // A client that is between transactions can do without: it gets another one when it needs it.
       const auto spare = std::find_if(idle_.begin(), idle_.end(), [&](const UpstreamConnection* connection) {
@@ -245,7 +163,7 @@ bool UpstreamPool::start(std::size_t server, session::XClient xclient, ClientCon
   target.settings = &settings_;
   target.server = server;
   target.tls = snapshot_.client_tls[upstream_].get();
-  target.use_tls = servers_[server].clear_text_until_ms <= host_.mono_ms();
+  target.use_tls = clear_text_until_ms_[server] <= host_.mono_ms();
   target.helo = settings_.helo.empty() ? snapshot_.config->hostname : settings_.helo;
   target.xclient = std::move(xclient);
   connections_.push_back(std::make_unique<UpstreamConnection>(context_, std::move(target), *this));
@@ -302,7 +220,7 @@ bool UpstreamPool::outdone(const UpstreamConnection& connection) const {
   return server > 0 && !bound_to_client() &&
          std::any_of(connections_.begin(), connections_.end(), [&](const auto& other) {
            return other->target().server < server && other->opened() && !other->lost() &&
-                  steady(other->target().server);
+                  choice_.steady(other->target().server, host_.mono_ms());
          });
 }
 
@@ -314,8 +232,8 @@ void UpstreamPool::return_to_preferred() {
       std::max_element(connections_.begin(), connections_.end(),
                        [](const auto& a, const auto& b) { return a->target().server < b->target().server; });
   if ((*last)->target().server == 0) return;
-  const std::size_t best = next_server(0);
-  if (best >= (*last)->target().server || !steady(best)) return;
+  const std::size_t best = choice_.next(0, host_.mono_ms());
+  if (best >= (*last)->target().server || !choice_.steady(best, host_.mono_ms())) return;
   const bool tried = std::any_of(connections_.begin(), connections_.end(),
                                  [&](const auto& connection) { return connection->target().server == best; });
   if (!tried && settings_.idle_max > 0) start(best, {}, nullptr);
@@ -432,22 +350,22 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   const bool clear_text_next = connection.tls_was_the_problem() && connection.target().use_tls &&
                                settings_.tls == config::UpstreamTls::opportunistic;
   if (clear_text_next) {
-    servers_[server].clear_text_until_ms = host_.mono_ms() + clear_text_ms;
+    clear_text_until_ms_[server] = host_.mono_ms() + clear_text_ms;
   } else {
-    servers_[server].down_until_ms = host_.mono_ms() + down_ms;
+    choice_.failed(server, host_.mono_ms());
   }
   const auto waits = [&](const Waiter& waiter) { return !bound_to_client() || waiter.client == bound; };
   // The next attempt first, so that drop() does not start another one for the same waiter.
   bool going_on = false;
   bool room_awaited = false;  // a server works, but has all the connections that it may, or takes
   if (const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), waits); waiter != waiters_.end()) {
-    const std::size_t next = clear_text_next ? server : next_server(server + 1);
+    const std::size_t next = clear_text_next ? server : choice_.next(server + 1, host_.mono_ms());
     if (next != server) {
       shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
                                                       failover_reason(failure));
     }
     const bool none_left = next >= settings_.servers.size();
-    room_awaited = none_left ? one_comes_back() : usable(next) && !has_room(next);
+    room_awaited = none_left ? one_comes_back() : choice_.usable(next, host_.mono_ms()) && !has_room(next);
     if (room_awaited) {
       waiter->promised = false;
     } else {

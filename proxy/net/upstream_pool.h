@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "metrics/shard.h"
+#include "proxy/net/server_choice.h"
 #include "proxy/net/snapshot.h"
 #include "proxy/net/upstream_connection.h"
 
@@ -61,11 +62,8 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   bool take(UpstreamConnection& connection, ClientConnection& client);
   void open_more();
   bool start(std::size_t server, session::XClient xclient, ClientConnection* bound);
-  std::size_t next_server(std::size_t after) const;
-  bool usable(std::size_t server) const;
   bool has_room(std::size_t server) const;
   bool one_comes_back() const;
-  bool steady(std::size_t server) const;
   bool outdone(const UpstreamConnection& connection) const;
   void return_to_preferred();
   void settled(UpstreamConnection& connection);
@@ -84,10 +82,6 @@ class UpstreamPool final : public UpstreamConnection::Owner {
     std::int64_t deadline_ms;
     bool promised = false;  // bound_to_client(): one is being opened, or cleaned, for this client
   };
-  struct ServerState {
-    std::int64_t down_until_ms = 0;        // after a failed connect
-    std::int64_t clear_text_until_ms = 0;  // after a failed opportunistic handshake
-  };
 
   LoopContext& context_;
   const Snapshot& snapshot_;
@@ -98,7 +92,8 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   std::vector<std::unique_ptr<UpstreamConnection>> connections_;
   std::vector<UpstreamConnection*> idle_;  // most recently used last
   std::deque<Waiter> waiters_;
-  std::vector<ServerState> servers_;
+  ServerChoice choice_;
+  std::vector<std::int64_t> clear_text_until_ms_;  // by server: an opportunistic handshake failed
   std::size_t opening_ = 0;
 };
 
