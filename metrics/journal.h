@@ -82,6 +82,7 @@ struct TransactionRecord {
   std::uint64_t octets = 0;
   std::size_t attachments = 0;
   std::size_t parts = 0;
+  std::size_t removed_fields = 0;  // of the header; written unless 0
   std::vector<HitRecord> hits;
   std::string_view rule;   // that decided, when refused by us
   std::uint16_t code = 0;  // final reply to the client

@@ -140,6 +140,7 @@ void append_json(TextBuffer& out, const TransactionRecord& record) {
   line.number<"octets">(record.octets);
   line.number<"attachments">(record.attachments);
   line.number<"parts">(record.parts);
+  if (record.removed_fields > 0) line.number<"removed_fields">(record.removed_fields);
   append_hits(line, out, record.hits);
   line.text<"rule">(record.rule);
   append_code<"code">(line, record.code);

@@ -149,10 +149,11 @@ enum class Violation : std::uint8_t {
   http_probe,
   line_too_long,
   bad_sequence,
+  data_after_refusal,  // content or a SASL response behind a DATA or AUTH that was refused
 };
 PORTCULLIS_LABEL(Violation, violation,
                  {"bare_lf", "bare_cr", "nul", "unauth_pipelining", "starttls_injection", "http_probe",
-                  "line_too_long", "bad_sequence"})
+                  "line_too_long", "bad_sequence", "data_after_refusal"})
 
 enum class ConnectionReject : std::uint8_t {
   listener_limit,  // `connections` of the listener

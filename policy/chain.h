@@ -14,26 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "policy/charges.h"
 #include "policy/counters.h"
 #include "policy/facts.h"
 #include "policy/settings.h"
 #include "policy/verdict.h"
 
 namespace portcullis::policy {
-
-// What a transaction has charged so far: of each rate one item a slot of its period. Begins empty, belongs to
-// one transaction and to the Chain that filled it. settle() gives everything back unless the message was
-// accepted by the upstream, whoever refused it. In an accepted message the recipients that the
-// upstream refused stay charged: trying addresses costs what sending to them would.
-struct ChargeList {
-  struct Item {
-    std::uint16_t rate = 0;  // index into Settings::rates
-    std::string key;
-    std::uint64_t amount = 0;
-    WallTime at{};  // when
-  };
-  std::vector<Item> items;
-};
 
 class Chain {
  public:
@@ -57,6 +44,7 @@ class Chain {
   // Called while the body streams: has the content grown past what any usage rule in `enforce`
   // allows this client? Cheap.
   std::uint64_t message_octets_allowed(const ClientFacts& client) const;
+  // `accepted`: the upstream took the message. See charges.h for what comes back when it did not.
   void settle(const ChargeList& charges, bool accepted, WallTime now) const;
 
   bool is_local_domain(std::string_view canonical_domain) const;

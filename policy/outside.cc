@@ -20,10 +20,15 @@ void OutsideCheck::mail(const IpAddress& client, const smtp::Path& reverse_path,
 }
 
 void OutsideCheck::header(const IpAddress& client, const smtp::HeaderFacts& header, Judge& judge) const {
-  if (spoof_.mode == Mode::off || !(any_claims_local(header.from) || any_claims_local(header.sender))) return;
-  if (allowed(client, &Network::may_use_local_senders)) return;
-  judge.fire(spoof_, {550, "5.7.1", "From or Sender address is of a domain served here: log in to use it",
-                      SpoofCheck::unauth_local});
+  if (spoof_.mode == Mode::off) return;
+  const bool author = any_claims_local(header.from) || any_claims_local(header.sender);
+  const bool resender = settings_.outside.check_resent && any_claims_local(header.resent_from);
+  if ((!author && !resender) || allowed(client, &Network::may_use_local_senders)) return;
+  judge.fire(spoof_,
+             {550, "5.7.1",
+              author ? "From or Sender address is of a domain served here: log in to use it"
+                     : "Resent-From or Resent-Sender address is of a domain served here: log in to use it",
+              SpoofCheck::unauth_local});
 }
 
 void OutsideCheck::rcpt(const IpAddress& client, const smtp::Path& recipient, Judge& judge) const {

@@ -19,7 +19,7 @@ class OutsideCheck {
   // All three are for unauthenticated clients. A sender domain that has no canonical form counts as
   // a local one: it can not be told what a mail reader will make of it.
   void mail(const IpAddress& client, const smtp::Path& reverse_path, Judge& judge) const;
-  // From and Sender; Resent fields are trace and may name us when our mail comes back to us.
+  // From and Sender, and the Resent fields unless the settings leave them out.
   void header(const IpAddress& client, const smtp::HeaderFacts& header, Judge& judge) const;
   // Always enforced. Also refuses a local recipient whose local part holds a route
   // ("victim%elsewhere", "elsewhere!victim", "victim@elsewhere"): the upstream trusts the gateway's

@@ -1,9 +1,8 @@
 #include "policy/quota.h"
 
 #include <algorithm>
-#include <ranges>
+#include <vector>
 
-#include "policy/chain.h"
 #include "policy/rate.h"
 
 namespace portcullis::policy {
@@ -49,12 +48,6 @@ bool is_exempt(const RateRule& rule, const Account* account) {
          });
 }
 
-ChargeList::Item* find_latest(ChargeList& charges, std::uint16_t rate) {
-  auto backwards = charges.items | std::views::reverse;
-  const auto found = std::ranges::find(backwards, rate, &ChargeList::Item::rate);
-  return found == backwards.end() ? nullptr : &*found;
-}
-
 std::string in_words(std::uint32_t seconds) {
   const auto up = [seconds](std::uint32_t unit) { return std::to_string((seconds + unit - 1) / unit); };
   if (seconds == 1) return "a second";
@@ -94,19 +87,20 @@ void QuotaCheck::rcpt(const ClientFacts& client, const TransactionFacts& transac
   if (index_.empty()) return;
   if (transaction.recipients.empty()) judge_declared_size(client, transaction, now, judge);
   if (judge.decided()) return;
-  charge_all(client, transaction, 1, now, charges, judge, [&](std::uint16_t i) {
-    if (rules_[i].unit == RateUnit::recipients) return true;
-    const ChargeList::Item* earlier = find_latest(charges, i);
-    return rules_[i].unit == RateUnit::messages && (earlier == nullptr || earlier->amount == 0);
-  });
+  charge_all(client, transaction, 1, now, charges, judge,
+             [&](std::uint16_t i, const ChargeList::Item* earlier) {
+               if (rules_[i].unit == RateUnit::recipients) return true;
+               return rules_[i].unit == RateUnit::messages && (earlier == nullptr || earlier->amount == 0);
+             });
 }
 
 void QuotaCheck::message(const ClientFacts& client, const TransactionFacts& transaction, std::uint64_t octets,
                          WallTime now, ChargeList& charges, Judge& judge) const {
   if (index_.empty()) return;
-  charge_all(client, transaction, octets, now, charges, judge, [&](std::uint16_t i) {
-    return rules_[i].unit == RateUnit::bytes && find_latest(charges, i) == nullptr;
-  });
+  charge_all(client, transaction, octets, now, charges, judge,
+             [&](std::uint16_t i, const ChargeList::Item* earlier) {
+               return rules_[i].unit == RateUnit::bytes && earlier == nullptr;
+             });
 }
 
 template <typename Counts>
@@ -115,8 +109,12 @@ void QuotaCheck::charge_all(const ClientFacts& client, const TransactionFacts& t
                             Counts&& counts) const {
   RuleList memory, charged;
   Key keys;
-  for (const std::uint16_t i : index_.find(client, memory)) {
-    if (!counts(i) || is_exempt(rules_[i], client.account)) continue;
+  // The client is the same during a transaction, and so are the rules that apply: each has a fixed position.
+  const std::span<const std::uint16_t> applying = index_.find(client, memory);
+  for (std::size_t position = 0; position < applying.size(); ++position) {
+    const std::uint16_t i = applying[position];
+    ChargeList::Item* item = charges.find_latest(position, i);
+    if (!counts(i, item) || is_exempt(rules_[i], client.account)) continue;
     const std::string_view key = keys.of(rules_[i].key, client, transaction);
     if (key.empty()) continue;
     const auto outcome = counters_.charge(charge_of(i, key, amount), now, false);
@@ -128,16 +126,15 @@ void QuotaCheck::charge_all(const ClientFacts& client, const TransactionFacts& t
     } else if (!outcome->within) {
       fire_over(i, amount, outcome->retry_after_seconds, judge);
     } else {
-      charged.add(i);
-      ChargeList::Item* item = find_latest(charges, i);
+      charged.add(static_cast<std::uint16_t>(position));
       if (item != nullptr && RateWindow::in_one_slot(rules_[i].period_seconds, item->at, now)) {
         item->amount += amount;
       } else {
-        charges.items.push_back({i, std::string(key), amount, now});
+        charges.add(position, {i, 0, std::string(key), amount, now});
       }
     }
     if (judge.decided()) {
-      undo(charged.view(), amount, now, charges);
+      undo(charged.view(), applying, amount, now, charges);
       return;
     }
   }
@@ -180,18 +177,35 @@ void QuotaCheck::fire_over(std::uint16_t i, std::uint64_t amount, std::uint32_t 
   judge.fire(ref(i), {code, "4.7.1", text});
 }
 
-void QuotaCheck::undo(std::span<const std::uint16_t> charged, std::uint64_t amount, WallTime now,
-                      ChargeList& charges) const {
-  for (const std::uint16_t i : charged) {
-    ChargeList::Item* item = find_latest(charges, i);
+void QuotaCheck::undo(std::span<const std::uint16_t> positions, std::span<const std::uint16_t> applying,
+                      std::uint64_t amount, WallTime now, ChargeList& charges) const {
+  for (const std::uint16_t position : positions) {
+    const std::uint16_t i = applying[position];
+    ChargeList::Item* item = charges.find_latest(position, i);
     counters_.refund(charge_of(i, item->key, amount), item->at, now);
     item->amount -= amount;
   }
 }
 
 void QuotaCheck::refund(const ChargeList& charges, WallTime now) const {
+  // Of each rate of recipients: how many that the upstream was asked about are still to be passed over.
+  std::vector<std::uint64_t> asked(charges.latest.size(), charges.asked);
   for (const ChargeList::Item& item : charges.items) {
-    if (item.amount > 0) counters_.refund(charge_of(item.rate, item.key, item.amount), item.at, now);
+    std::uint64_t kept = 0;
+    switch (rules_[item.rate].unit) {
+      case RateUnit::messages:
+        kept = charges.asked > 0 ? item.amount : 0;
+        break;
+      case RateUnit::recipients:
+        kept = std::min(item.amount, asked[item.position]);
+        asked[item.position] -= kept;
+        break;
+      case RateUnit::bytes:
+        break;
+    }
+    if (item.amount > kept) {
+      counters_.refund(charge_of(item.rate, item.key, item.amount - kept), item.at, now);
+    }
   }
 }
 

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "policy/charges.h"
 #include "policy/counters.h"
 #include "policy/facts.h"
 #include "policy/judge.h"
@@ -21,8 +22,6 @@
 #include "policy/settings.h"
 
 namespace portcullis::policy {
-
-struct ChargeList;
 
 class QuotaCheck {
  public:
@@ -33,10 +32,12 @@ class QuotaCheck {
             Judge& judge) const;
   void message(const ClientFacts& client, const TransactionFacts& transaction, std::uint64_t octets,
                WallTime now, ChargeList& charges, Judge& judge) const;
+  // Of a transaction whose message was not accepted: gives back what was not used (charges.h).
   void refund(const ChargeList& charges, WallTime now) const;
 
  private:
-  // Charges `amount` to every applying rule whose unit `counts` accepts; undoes it all when decided.
+  // Charges `amount` to every applying rule that `counts(rule, its earlier item)` accepts; undoes it all when
+  // decided.
   template <typename Counts>
   void charge_all(const ClientFacts& client, const TransactionFacts& transaction, std::uint64_t amount,
                   WallTime now, ChargeList& charges, Judge& judge, Counts&& counts) const;
@@ -45,8 +46,9 @@ class QuotaCheck {
                            Judge& judge) const;
   void fire_over(std::uint16_t i, std::uint64_t amount, std::uint32_t retry_after_seconds,
                  Judge& judge) const;
-  void undo(std::span<const std::uint16_t> charged, std::uint64_t amount, WallTime now,
-            ChargeList& charges) const;
+  // `positions`: of the rules among `applying`.
+  void undo(std::span<const std::uint16_t> positions, std::span<const std::uint16_t> applying,
+            std::uint64_t amount, WallTime now, ChargeList& charges) const;
   CounterStore::Charge charge_of(std::uint16_t i, std::string_view key, std::uint64_t amount) const;
   RuleRef ref(std::uint16_t i) const;
 

@@ -63,6 +63,7 @@ struct DomainRule {
 struct OutsideRule {
   std::string spoof_name = "local-sender";  // claims one of our domains
   Mode spoof_mode = Mode::enforce;
+  bool check_resent = true;          // Resent-From and Resent-Sender too
   std::string relay_name = "relay";  // recipient is not ours; always enforced
 };
 

@@ -50,6 +50,8 @@ const Table<OutsideRule>& outside_table() {
       {
           row("spoof_name", &R::spoof_name, name(), "The name of the rule against local senders."),
           row("spoof_mode", &R::spoof_mode, mode(), mode_help),
+          row("check_resent", &R::check_resent, boolean(),
+              "Look at Resent-From and Resent-Sender too, not only at From and Sender."),
           row("relay_name", &R::relay_name, name(), "The name of the rule against relaying."),
       },
       {}};

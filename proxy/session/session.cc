@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "smtp/ascii.h"
 #include "smtp/limits.h"
 #include "smtp/line.h"
 
@@ -187,8 +188,7 @@ std::size_t Session::held_octets() const {
   if (transaction_ && transaction_->content) {
     octets += transaction_->content->held.size() + transaction_->content->header.block().size();
   }
-  for (const Owed& owed : ledger_) octets += sizeof owed + owed.reply.text.size();
-  return octets;
+  return octets + ledger_.held_octets();
 }
 
 std::string_view Session::consume(std::string_view bytes, Now now, Effects& fx) {
@@ -252,15 +252,41 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   }
   ++commands_;
   arm(Deadline::command, now);
+  if (std::exchange(data_refused_, false) && parsed.verb == smtp::Verb::unknown) {
+    data_behind_refusal(now, fx);
+    return line.consumed;
+  }
   // A client that sends RCPT behind MAIL does not wait for the reply to MAIL: both go in one write.
   reply_may_wait_ = more_follows && parsed.verb == smtp::Verb::mail;
   command(parsed, now, fx);
   reply_may_wait_ = false;
+  data_refused_ = !finished_ && refused_before_its_data(parsed);
+  // QUIT ends the session too.
+  const bool quits = smtp::starts_with_ignoring_case(bytes.substr(line.consumed), "QUIT\r\n");
+  if (data_refused_ && more_follows && !quits) {
+    data_behind_refusal(now, fx);
+    return line.consumed;
+  }
   // Replies are still owed to the client, or would be if it said DATA: the upstream is the one to wait for.
   if (deadline_kind_ == Deadline::command && (owes_replies() || early_data_decides())) {
     arm(Deadline::upstream, now);
   }
   return line.consumed;
+}
+
+// DATA, and AUTH without an initial response, are the last of a group (RFC 2920 3.1, RFC 4954 4): what a
+// client sends behind them without waiting is a message, or the answer to a challenge.
+bool Session::refused_before_its_data(const smtp::Command& parsed) const {
+  if (parsed.verb == smtp::Verb::data) return input_ != Input::data;
+  const bool without_response = parsed.argument.find(' ') == std::string_view::npos;
+  return parsed.verb == smtp::Verb::auth && without_response && input_ != Input::sasl;
+}
+
+// A message that its author can shape must never be read as commands. Nothing tells where it ends.
+void Session::data_behind_refusal(Now now, Effects& fx) {
+  violation(metrics::Violation::data_after_refusal);
+  bye(421, "4.7.0", "Only commands may follow a refused DATA or AUTH", metrics::CloseReason::policy,
+      "data_after_refusal", now, fx);
 }
 
 void Session::line_fault(int status, Now now, Effects& fx) {
@@ -300,7 +326,7 @@ void Session::answer(ReplyTo to, smtp::Reply reply, Effects& fx) {
   if (ledger_.empty() && !reply_may_wait_) {
     send_reply(to, reply, fx);
   } else {
-    ledger_.push_back({to, true, 0, std::move(reply)});
+    ledger_.add(to, std::move(reply));
   }
 }
 
@@ -311,17 +337,13 @@ bool Session::early_data_decides() const {
          transaction_->upstream == UpstreamState::envelope;
 }
 
-bool Session::owes_replies() const {
-  return std::any_of(ledger_.begin(), ledger_.end(), [](const Owed& owed) { return !owed.settled; });
-}
+bool Session::owes_replies() const { return ledger_.has_open(); }
 
 void Session::flush_ledger(Effects& fx) {
-  std::size_t sent = 0;
-  while (sent < ledger_.size() && ledger_[sent].settled) {
-    send_reply(ledger_[sent].to, ledger_[sent].reply, fx);
-    ++sent;
+  while (const Ledger::Entry* entry = ledger_.front_settled()) {
+    send_reply(entry->to, entry->reply, fx);
+    ledger_.pop();
   }
-  ledger_.erase(ledger_.begin(), ledger_.begin() + static_cast<std::ptrdiff_t>(sent));
 }
 
 void Session::say(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
@@ -374,12 +396,7 @@ void Session::bye(std::uint16_t code, std::string_view enhanced, std::string_vie
                                    ? smtp::Reply{code, std::string(enhanced), std::string(text)}
                                    : refusal(code, enhanced, text);
   const bool owed = owes_replies();
-  for (Owed& entry : ledger_) {
-    if (!entry.settled) {
-      entry.settled = true;
-      entry.reply = farewell;
-    }
-  }
+  while (ledger_.has_open()) ledger_.settle(farewell);
   flush_ledger(fx);
   if (!owed) send_reply(metrics::ReplyVerb::unasked, farewell, fx);
   close(reason, detail, now, fx);

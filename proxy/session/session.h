@@ -18,6 +18,7 @@
 #include "policy/facts.h"
 #include "proxy/session/effects.h"
 #include "proxy/session/environment.h"
+#include "proxy/session/ledger.h"
 #include "proxy/session/transaction.h"
 #include "proxy/session/upstream_link.h"
 #include "smtp/command.h"
@@ -25,14 +26,6 @@
 #include "smtp/xclient.h"
 
 namespace portcullis::session {
-
-// What a reply answers, for the metrics.
-struct ReplyTo {
-  constexpr ReplyTo(smtp::Verb command)  // NOLINT: implicit on purpose
-      : verb{static_cast<std::uint8_t>(command)} {}
-  constexpr ReplyTo(metrics::ReplyVerb other) : verb(other) {}  // NOLINT
-  metrics::ReplyVerb verb;
-};
 
 class Session {
  public:
@@ -88,14 +81,6 @@ class Session {
     upstream_final
   };
 
-  // A reply owed to the client, in the order of its commands.
-  struct Owed {
-    ReplyTo to;
-    bool settled;
-    std::size_t recipient;  // index into Transaction::recipients, for RCPT not settled
-    smtp::Reply reply;
-  };
-
   // --- session.cc: input, ledger, the end
   std::string_view consume(std::string_view bytes, Now now, Effects& fx);
   std::size_t consume_line(std::string_view bytes, Now now, Effects& fx);
@@ -118,6 +103,8 @@ class Session {
            std::string_view detail, Now now, Effects& fx);
   bool content_waits_for_reply() const;
   void violation(metrics::Violation type);
+  bool refused_before_its_data(const smtp::Command& parsed) const;
+  void data_behind_refusal(Now now, Effects& fx);
   void line_fault(int status, Now now, Effects& fx);
   std::string transaction_id() const;
   policy::ClientFacts client_facts() const;
@@ -161,7 +148,7 @@ class Session {
   void repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx);
   void mail_answered(const smtp::Reply& reply);
   bool stale_connection() const;
-  void settle_recipient(Owed& owed, smtp::Reply reply);
+  void settle_recipient(smtp::Reply reply);  // the first that is open in the ledger
   void settle_all_recipients(const smtp::Reply& reply, Effects& fx);
   smtp::Reply relayed(const smtp::Reply& reply) const;
 
@@ -184,6 +171,7 @@ class Session {
 
   // --- session_forward.cc: to the upstream
   void begin_message(Now now, Effects& fx);
+  void hold_header();
   void send_data_early(Effects& fx);
   bool expects_data() const;
   void take_back_data(Now now, Effects& fx);
@@ -242,6 +230,7 @@ class Session {
   bool may_send_data_early_ = true;
   bool command_waits_ = false;   // the next one, for the replies owed to those before it
   bool reply_may_wait_ = false;  // for the replies to what the client sent with this command
+  bool data_refused_ = false;    // by the reply to the last command: what follows may be content
   bool lingers_ = false;
   bool greeted_ = false;   // banner sent
   bool extended_ = false;  // EHLO, not HELO
@@ -266,7 +255,7 @@ class Session {
   std::unique_ptr<Transaction> transaction_;
   UpstreamLink* link_ = nullptr;
   std::string pending_;  // bytes not decided yet
-  std::vector<Owed> ledger_;
+  Ledger ledger_;
   std::uint64_t discard_left_ = 0;  // of a chunk that belongs to no message
   std::uint64_t discarded_ = 0;
   std::int64_t discard_started_ms_ = 0;

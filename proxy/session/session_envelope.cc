@@ -112,7 +112,7 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   if (t.upstream_refusal) return refuse_recipient(recipient, *t.upstream_refusal, {}, fx);
   t.recipients.push_back(parsed->path);
   t.recipient_parameters.push_back(std::move(*parameters));
-  ledger_.push_back({verb, false, t.recipients.size() - 1, {}});
+  ledger_.add_open(verb, t.recipients.size() - 1);
   if (t.early_data != EarlyData::no) take_back_data(now, fx);
   if (t.upstream == UpstreamState::none) {
     t.upstream = UpstreamState::acquiring;
@@ -198,9 +198,7 @@ void Session::send_envelope(Effects& fx) {
   append_mail(wire, t.reverse_path, t.mail, link_->extensions(), smtp::limits::added_header_octets, auth);
   link_->command(wire, Expect::mail, fx.upstream);
   if (t.repeats_recipient) send_rcpt(0, fx);
-  for (const Owed& owed : ledger_) {
-    if (!owed.settled) send_rcpt(owed.recipient, fx);
-  }
+  ledger_.each_open([&](std::size_t recipient) { send_rcpt(recipient, fx); });
   if (t.early_data == EarlyData::wanted || expects_data()) send_data_early(fx);
 }
 
@@ -211,6 +209,7 @@ XClient Session::xclient() const {
 }
 
 void Session::send_rcpt(std::size_t index, Effects& fx) {
+  transaction_->charges.note_asked(index + 1);
   std::string wire;
   append_rcpt(wire, transaction_->recipients[index], transaction_->recipient_parameters[index],
               link_->extensions());
@@ -303,39 +302,35 @@ void Session::repeated_recipient_answered(const smtp::Reply& reply, Now now, Eff
 
 void Session::rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx) {
   if (transaction_->repeats_recipient) return repeated_recipient_answered(reply, now, fx);
-  const auto owed = std::find_if(ledger_.begin(), ledger_.end(), [](const Owed& o) { return !o.settled; });
-  if (owed == ledger_.end()) return;
+  if (!owes_replies()) return;
   const bool accepted = reply.code == 250 || reply.code == 251;
   if (transaction_->upstream_refusal) {
-    settle_recipient(*owed, *transaction_->upstream_refusal);
+    settle_recipient(*transaction_->upstream_refusal);
   } else if (accepted) {
     smtp::Reply ok = reply;
     if (ok.enhanced.empty()) ok.enhanced = "2.1.5";
     ok.text = smtp::cleaned_text(ok.text, smtp::limits::relayed_reply_text_octets);
-    settle_recipient(*owed, std::move(ok));
+    settle_recipient(std::move(ok));
   } else {
-    settle_recipient(*owed, relayed(reply));
+    settle_recipient(relayed(reply));
   }
   flush_ledger(fx);
   if (ledger_.empty()) arm(early_data_decides() ? Deadline::upstream : Deadline::command, now);
 }
 
-void Session::settle_recipient(Owed& owed, smtp::Reply reply) {
+void Session::settle_recipient(smtp::Reply reply) {
   if (reply.positive()) {
     ++transaction_->accepted;
   } else {
     ++transaction_->refused;
     ++errors_;
   }
-  note_recipient(transaction_->recipients[owed.recipient].mailbox, reply, {});
-  owed.settled = true;
-  owed.reply = std::move(reply);
+  note_recipient(transaction_->recipients[ledger_.first_open().recipient].mailbox, reply, {});
+  ledger_.settle(std::move(reply));
 }
 
 void Session::settle_all_recipients(const smtp::Reply& reply, Effects& fx) {
-  for (Owed& owed : ledger_) {
-    if (!owed.settled) settle_recipient(owed, reply);
-  }
+  while (owes_replies()) settle_recipient(reply);
   flush_ledger(fx);
 }
 

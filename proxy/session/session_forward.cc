@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "policy/identity.h"
 #include "proxy/session/received.h"
 #include "proxy/session/session.h"
+#include "smtp/authentication_results.h"
 #include "smtp/limits.h"
 
 namespace portcullis::session {
@@ -32,8 +34,7 @@ void Session::begin_message(Now now, Effects& fx) {
                            account_ ? std::string_view(account_->login) : std::string_view(), id, recipient,
                            extended_, t.mail.smtputf8, listener_.settings.hide_client_in_received,
                            listener_.settings.hide_login_in_received, now.wall});
-  c.held += c.header.block();
-  c.header.release();
+  hold_header();
   c.upstream_bdat = upstream_takes_chunks();
   if (c.upstream_bdat || t.early_data == EarlyData::granted) {
     t.upstream = UpstreamState::streaming;
@@ -46,6 +47,24 @@ void Session::begin_message(Now now, Effects& fx) {
   if (t.early_data != EarlyData::sent) link_->command("DATA\r\n", Expect::data, fx.upstream);
   t.upstream = UpstreamState::await_354;
   arm(Deadline::upstream, now);
+}
+
+// The header as the client sent it, but for results of authentication that claim to be ours (RFC 8601 section
+// 5): what filters and mail readers behind us believe. A mail server of ours (XFORWARD) may say what it
+// found.
+void Session::hold_header() {
+  Transaction& t = *transaction_;
+  Content& c = *t.content;
+  if (may_xforward_) {
+    c.held += c.header.block();
+  } else {
+    t.removed_fields = smtp::append_without_results(c.held, c.header.block(), [&](std::string_view id) {
+      const std::optional<std::string> ours = policy::canonical_domain(env_.config.hostname);
+      return ours && policy::canonical_domain(id) == ours;
+    });
+    env_.shard.add<metrics::Metric::header_fields_removed>(t.removed_fields);
+  }
+  c.header.release();
 }
 
 bool Session::upstream_takes_chunks() const {

@@ -139,6 +139,7 @@ void Session::write_transaction(const Transaction& t, const smtp::XAttributes* f
     record.octets = c.octets;
     record.attachments = c.mime_facts.attachments;
     record.parts = c.mime_facts.parts;
+    record.removed_fields = t.removed_fields;
     if (t.ended_ms != 0) record.upstream_reply_seconds = seconds_since(t.ended_ms, now);
   }
   for (const policy::Hit& hit : t.hits) {

@@ -99,6 +99,7 @@ struct Transaction {
     return early_data == EarlyData::sent || early_data == EarlyData::granted ||
            early_data == EarlyData::spoiled;
   }
+  std::size_t removed_fields = 0;  // of the header
   // For the journal.
   metrics::RecipientRecords recipient_records;
   RefusedRecipients refused_recipients;

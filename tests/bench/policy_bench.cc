@@ -49,7 +49,7 @@ void send(const Chain& chain, const ClientFacts& client, const smtp::Path& from,
     return declared;
   }();
   TransactionFacts transaction{&from, &parameters, {}};
-  charges.items.clear();
+  charges = {};
   benchmark::DoNotOptimize(chain.mail(client, transaction, start));
   benchmark::DoNotOptimize(chain.rcpt(client, transaction, to, start, charges));
   transaction.recipients = {&to, 1};

@@ -61,7 +61,7 @@ struct Session {
     reverse_path = path(from);
     recipients.clear();
     transaction.recipients = {};
-    charges.items.clear();
+    charges = {};
     return chain.mail(client, transaction, now);
   }
   // An accepted recipient is kept, as if the upstream took it.

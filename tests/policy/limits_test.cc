@@ -155,6 +155,48 @@ TEST(Quota, ARefusedRecipientLeavesNoCharge) {
   for (const auto& rate : s.rates) EXPECT_EQ(used(counters, rate, "alice"), 0U) << rate.name;
 }
 
+// What stays of three recipients, one message and its bytes, by what the upstream was asked and said.
+TEST(Quota, WhatTheUpstreamWasAskedAboutIsCharged) {
+  struct Case {
+    std::size_t asked;
+    bool content, accepted;
+    std::uint64_t messages, recipients, bytes;
+  };
+  const Case cases[] = {
+      {0, false, false, 0, 0, 0},   // it could not be reached
+      {1, false, false, 1, 1, 0},   // lost after the first
+      {3, false, false, 1, 3, 0},   // RSET, a close, no good recipient
+      {3, true, false, 1, 3, 0},    // the message was refused
+      {3, true, true, 1, 3, 3000},  // accepted
+      {9, false, false, 1, 3, 0},   // more than were charged
+  };
+  for (const Case& c : cases) {
+    Settings s = plain();
+    s.rates = {{.name = "rate-messages", .unit = RateUnit::messages, .amount = 10},
+               {.name = "rate-recipients", .amount = 10},
+               {.name = "by-address", .key = RateKey::client_ip, .amount = 10},
+               {.name = "rate-bytes", .unit = RateUnit::bytes, .amount = 10000}};
+    MemoryCounters counters(100);
+    const Chain chain(s, counters);
+    Session session;
+    session.login("alice").mail(chain, "a@x.example");
+    // Each in a slot of its own: what comes back comes out of the last.
+    for (const int at : {0, 7200, 14400}) session.rcpt(chain, "1@y.example", start + seconds{at});
+    const WallTime now = start + seconds{14400};
+    if (c.content) session.message(chain, {.octets = 3000, .mime = {}}, now);
+    session.charges.note_asked(c.asked);
+    chain.settle(session.charges, c.accepted, now);
+    EXPECT_EQ(used(counters, s.rates[0], "alice", now), c.messages) << c.asked;
+    EXPECT_EQ(used(counters, s.rates[1], "alice", now), c.recipients) << c.asked;
+    EXPECT_EQ(used(counters, s.rates[2], "203.0.113.9", now), c.recipients) << c.asked;
+    EXPECT_EQ(used(counters, s.rates[3], "alice", now), c.bytes) << c.asked;
+    // The oldest go first: those kept were charged first.
+    const WallTime later = start + seconds{86400 + 7200};
+    EXPECT_EQ(used(counters, s.rates[1], "alice", later),
+              c.recipients - std::min<std::uint64_t>(c.recipients, 1));
+  }
+}
+
 TEST(Quota, SettlingRefundsAllUnlessAccepted) {
   Settings s = plain();
   s.rates = {{.name = "rate-messages", .unit = RateUnit::messages, .amount = 10},
