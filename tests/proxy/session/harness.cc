@@ -19,20 +19,39 @@ metrics::LabelValues labels() {
   return values;
 }
 
+policy::Settings policy_of(const Setup& setup) {
+  policy::Settings policy;
+  policy.local_domains = setup.local_domains;
+  if (setup.auth_without_tls || setup.trusted_peer) {
+    policy::Network network;
+    network.name = "lab";
+    network.addresses = {*policy::parse_network("192.0.2.0/24")};
+    network.may_auth_without_tls = setup.auth_without_tls;
+    network.may_send_xclient = network.may_send_xforward = setup.trusted_peer;
+    policy.networks.push_back(network);
+  }
+  const auto limit = [&](const char* name, policy::RateUnit unit, std::uint64_t amount) {
+    if (amount == 0) return;
+    policy::RateRule rate;
+    rate.name = name;
+    rate.key = policy::RateKey::client_ip;
+    rate.unit = unit;
+    rate.amount = amount;
+    policy.rates.push_back(rate);
+  };
+  limit("messages-a-day", policy::RateUnit::messages, setup.messages_per_day);
+  limit("recipients-a-day", policy::RateUnit::recipients, setup.recipients_per_day);
+  return policy;
+}
+
 }  // namespace
 
 Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journal_(quiet()) {
   upstream_ehlo_ = setup.upstream_ehlo;
   reuse = setup.reuse;
   config_.hostname = "mx.example.com";
-  config_.policy.local_domains = setup.local_domains;
-  if (setup.auth_without_tls) {
-    policy::Network network;
-    network.name = "lab";
-    network.addresses = {*policy::parse_network("192.0.2.0/24")};
-    network.may_auth_without_tls = true;
-    config_.policy.networks.push_back(network);
-  }
+  certificate_login_ = setup.certificate_login;
+  config_.policy = policy_of(setup);
   config::Upstream upstream;
   upstream.name = "legacy";
   upstream.servers = {{"up.example.com", 25}};
@@ -54,11 +73,12 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   for (const std::string& rule : chain_->rule_names()) {
     rule_labels_.push_back({layout_.index_of(metrics::Dim::rule, rule)});
   }
-  environment_ = std::make_unique<Environment>(
-      Environment{config_, *chain_, journal_, shard_, rule_labels_, content_, staged_, framed_});
+  environment_ = std::make_unique<Environment>(Environment{config_, *chain_, journal_, shard_, rule_labels_,
+                                                           content_, staged_, framed_, nullptr, &pressure_});
   listener_ = std::make_unique<ListenerFacts>(
       ListenerFacts{config_.listeners[0], config_.upstreams[0], 0, 0, 0, true,
-                    static_cast<std::uint8_t>(smtp::mech_plain | smtp::mech_login)});
+                    static_cast<std::uint8_t>(smtp::mech_plain | smtp::mech_login |
+                                              (setup.certificate_login.empty() ? 0 : smtp::mech_external))});
   UpstreamLink probe(config_.upstreams[0], "mx.example.com", false, {});
   Output ignored;
   static_cast<void>(probe.connected());
@@ -100,7 +120,7 @@ void Harness::client_lost() {
 
 void Harness::tls_done() {
   tls_wanted_ = false;
-  session_->tls_established({"TLSv1.3", "TLS_AES_128_GCM_SHA256", {}, {}}, now(), effects_);
+  session_->tls_established({"TLSv1.3", "TLS_AES_128_GCM_SHA256", {}, certificate_login_}, now(), effects_);
   perform();
 }
 
@@ -121,6 +141,7 @@ void Harness::auth_done(std::uint32_t attempt, auth::Result result, std::string 
 }
 
 void Harness::wake() {
+  wake_wanted_ = false;
   session_->wake(now(), effects_);
   perform();
 }
@@ -221,6 +242,7 @@ void Harness::perform() {
       last_attempt = effects_.authenticate->attempt;
     }
     tls_wanted_ |= effects_.start_tls;
+    wake_wanted_ |= effects_.wake_after_ms.has_value();
     effects_.clear();
     if (leave == Leave::cancel) acquire_pending_ = false;
     if (leave == Leave::release && link_) {

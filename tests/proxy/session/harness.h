@@ -2,6 +2,7 @@
 // driver of proxy/net does with sockets, done with strings.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,7 +30,11 @@ struct Setup {
   std::vector<std::string> local_domains = {"example.com"};
   std::uint32_t upstream_command_seconds = 60;
   std::uint32_t minimum_bytes_per_second = 100;
-  bool reuse = false;  // a connection given back clean serves the next transaction
+  bool reuse = false;             // a connection given back clean serves the next transaction
+  bool trusted_peer = false;      // the client's network may send XCLIENT and XFORWARD
+  std::string certificate_login;  // of the client's certificate, shown in each handshake; empty: it has none
+  std::uint64_t messages_per_day = 0;    // by client address; 0: no such rate
+  std::uint64_t recipients_per_day = 0;  // likewise
 };
 
 class Harness {
@@ -50,6 +55,7 @@ class Harness {
   void timeout();
   void drain();
   void pass(std::int64_t seconds) { clock_ms_ += seconds * 1000; }
+  void memory_pressure(MemoryPressure pressure) { pressure_ = pressure; }
   void upstream_full(bool full) { session_->upstream_full(full, now()); }
   // Until the session's deadline.
   std::int64_t seconds_left() const { return (session_->deadline_ms() - clock_ms_) / 1000; }
@@ -69,6 +75,7 @@ class Harness {
   Session& session() { return *session_; }
   bool asked_auth() const { return asked_auth_; }
   bool tls_wanted() const { return tls_wanted_; }
+  bool wake_wanted() const { return wake_wanted_; }
   bool acquire_pending() const { return acquire_pending_; }
   bool upstream_open() const { return link_ != nullptr; }
   std::size_t aborted = 0;  // connections closed at once
@@ -91,6 +98,7 @@ class Harness {
   metrics::Journal journal_;
   std::vector<Environment::RuleLabels> rule_labels_;
   smtp::Slices content_, staged_, framed_;
+  std::atomic<MemoryPressure> pressure_ = MemoryPressure::none;
   std::unique_ptr<Environment> environment_;
   std::unique_ptr<ListenerFacts> listener_;
   std::unique_ptr<Session> session_;
@@ -101,8 +109,10 @@ class Harness {
   bool parked_clean_ = false;  // its last answer was the one that makes it usable again
   Effects effects_;
   std::string upstream_ehlo_;
+  std::string certificate_login_;
   bool asked_auth_ = false;
   bool tls_wanted_ = false;
+  bool wake_wanted_ = false;
   bool acquire_pending_ = false;
   std::int64_t clock_ms_ = 1000;
 };
