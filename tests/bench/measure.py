@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import time
@@ -28,6 +29,22 @@ def resident_kib(pids):
             if line.startswith("RssAnon:"):
                 total += int(line.split()[1])
     return total
+
+
+def place_apart():
+    """This process, and so the load generator and the sink, leave processor 0 to the server that is measured: where
+    the scheduler moves the three about, a send costs twice as much in one run as in the next."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) > 1:
+        os.sched_setaffinity(0, processors[1:])
+
+
+def on_processor_0(pids):
+    """The threads of these processes run there, and those that they start."""
+    first = {min(os.sched_getaffinity(1))}
+    for pid in pids:
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), first)
 
 
 class LoadFailed(Exception):
