@@ -18,7 +18,6 @@ base_dir = {base}/run
 state_dir = {base}/state
 log_path = /dev/stderr
 auth_verbose = yes
-auth_failure_delay = 0
 auth_mechanisms = plain login xoauth2 oauthbearer
 disable_plaintext_auth = {disable_plaintext}
 mail_location = maildir:{base}/mail/%u

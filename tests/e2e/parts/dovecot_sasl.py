@@ -10,7 +10,6 @@ base_dir = {base}/run
 state_dir = {base}/state
 log_path = /dev/stderr
 auth_verbose = yes
-auth_failure_delay = 0
 auth_mechanisms = plain login
 disable_plaintext_auth = no
 ssl = no

@@ -71,11 +71,14 @@ class Postfix:
     @classmethod
     def upstream(cls, directory, pair=None, mailboxes=("bob@example.com", "carol@example.com", "bob@example.net"),
                  **settings):
-        """The legacy server: takes mail for the mailboxes, refuses other recipients with 550 5.1.1."""
+        """The legacy server as sites have it: it trusts the network of the gateway and so relays whatever comes from
+        there (the Internet is `discard`); of its own domains it takes mail for the mailboxes, and refuses other
+        recipients with 550 5.1.1."""
         base = {
             "myhostname": "legacy.example.com", "virtual_mailbox_domains": "example.com, example.net",
             "virtual_mailbox_maps": f"texthash:{directory}/config/mailboxes",
-            "smtpd_relay_restrictions": "reject_unauth_destination", "smtpd_delay_reject": "yes",
+            "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination", "smtpd_delay_reject": "yes",
+            "default_transport": "discard:the Internet",
             "smtpd_authorized_xforward_hosts": "127.0.0.0/8", "smtpd_authorized_xclient_hosts": "127.0.0.0/8",
             "message_size_limit": "20000000", "virtual_mailbox_limit": "0",
         }
