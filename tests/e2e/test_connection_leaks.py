@@ -5,11 +5,11 @@ import signal
 import socket
 import struct
 import threading
-import time
 
 import pytest
 
 from faulty_upstream import GO_ON, FaultyUpstream
+from parts import kernel
 from parts.gateway import Gateway, settings
 from parts.loopback import wait_until
 from wire import Wire
@@ -104,9 +104,10 @@ def test_granted_to_a_client_that_just_left(gateway, upstream):
     wait_until(lambda: len(upstream.commands) > before, "EHLO")
     gateway.send(signal.SIGSTOP)
     hold.set()
-    time.sleep(0.3)
+    wait_until(lambda: kernel.unread(far=upstream.port) > 0, "the reply to EHLO at the gateway's socket")
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    near = gateway.port("mx")
     client.socket.close()
-    time.sleep(0.3)
+    wait_until(lambda: kernel.established(near=near) == 0, "the reset at the gateway's socket")
     gateway.send(signal.SIGCONT)
     nothing_is_left_behind(gateway, upstream)

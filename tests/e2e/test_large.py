@@ -13,7 +13,7 @@ import time
 
 import pytest
 from parts.gateway import ALICE, PASSWORD, Gateway, settings
-from parts.loopback import ADDRESS, free_port, listens
+from parts.loopback import ADDRESS, free_port, listens, stands_still
 from parts.process import Process
 
 BOB = b"bob@example.net"
@@ -228,11 +228,9 @@ def test_a_slow_server_holds_the_client_back(parts, directory, program, pair, bd
         thread = threading.Thread(target=client)
         with Watch(gateway) as watch:
             thread.start()
-            time.sleep(3)
             # What both kernels' buffers take is gone, no more: the client stands still.
-            stalled = sent[0]
-            time.sleep(1)
-            assert sent[0] == stalled and stalled < room, (sent, stalled)
+            stalled = stands_still(lambda: sent[0])
+            assert 0 < stalled < room, (sent, stalled)
             assert gateway.http("/healthz")[0] == 200
             pause.set()
             thread.join(60)

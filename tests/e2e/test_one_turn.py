@@ -3,6 +3,7 @@ order a test chose. And peers that go, or have said all, while something is on i
 
 import base64
 import contextlib
+import os
 import pathlib
 import signal
 import smtplib
@@ -10,13 +11,13 @@ import socket
 import ssl
 import struct
 import threading
-import time
 
 import pytest
 
 from faulty_upstream import DONE, GO_ON, FaultyUpstream
+from parts import kernel
 from parts.gateway import ALICE, PASSWORD, Gateway, settings
-from parts.loopback import ADDRESS, wait_until
+from parts.loopback import ADDRESS, stands_still, wait_until
 from wire import Wire
 
 
@@ -44,9 +45,19 @@ def stopped(gateway):
                "all threads to stop")
     try:
         yield
-        time.sleep(0.1)  # what was sent has arrived
+        # What was sent has arrived.
+        wait_until(lambda: all(kernel.delivered(connection) for connection in ours()), "delivery")
     finally:
         gateway.send(signal.SIGCONT)
+
+
+def ours():
+    """The TCP connections of this process."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
+            if connection.family == socket.AF_INET and connection.type == socket.SOCK_STREAM:
+                connection.getpeername()
+                yield connection
 
 
 def reset(connection):
@@ -77,12 +88,12 @@ def test_client_goes_while_its_connection_is_on_its_way(start, upstream):
     wait_until(lambda: upstream.commands.count(b"EHLO mx.example.com") > before, "a connection being opened")
     with stopped(gateway):
         answer.set()
-        time.sleep(0.1)
+        wait_until(lambda: kernel.unread(far=upstream.port) > 0, "the reply to EHLO")
         reset(gone.socket)
     with Wire(gateway.port("mx")) as client:
         message(client)
         upstream.hang_up()
-        time.sleep(0.3)
+        wait_until(lambda: gateway.metric("portcullis_upstream_connections", state="idle") == 0, "its end")
         message(client)
 
 
@@ -94,7 +105,7 @@ def test_client_that_has_said_all_still_hears_all(start):
     with stopped(gateway):
         client.send(b"EHLO x\r\n" * commands + b"QUIT\r\n")
         client.socket.shutdown(socket.SHUT_WR)
-    time.sleep(0.5)
+    assert stands_still(lambda: kernel.unread(near=kernel.port_of(client.socket))) > 0
     codes = [code for code, _ in client.replies()]
     assert codes == [250] * commands + [221]
 
@@ -118,7 +129,7 @@ def test_answer_before_the_end_has_left(start, upstream):
         client.envelope()
         assert client.ask(b"DATA")[0] == 354
         client.send(b"From: out@else.test\r\n\r\n" + b"0123456789abcde\r\n" * 2500)
-        time.sleep(0.5)
+        wait_until(lambda: kernel.unread(near=gateway.port("mx")) == 0, "the first part to be read")
         with stopped(gateway):
             client.send(last + b".\r\n")
         code, text = client.reply()

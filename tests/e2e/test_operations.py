@@ -3,10 +3,12 @@
 import json
 import os
 import pathlib
+import signal
 import smtplib
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.request
 
@@ -94,7 +96,8 @@ def test_a_failed_reload_leaves_the_metrics_alone(gateway, authority):
 
 
 def test_reload_while_it_starts(parts, directory, program, pair):
-    upstream = parts.use(ScriptedUpstream({"GREETING": lambda _: time.sleep(2) or b"220 scripted ESMTP\r\n"}))
+    greets = threading.Event()
+    upstream = parts.use(ScriptedUpstream({"GREETING": lambda _: greets.wait(20) and b"220 scripted ESMTP\r\n"}))
     gateway = parts.use(Gateway(program, directory, settings(directory, pair, upstream.port), ready=False))
 
     def answers():
@@ -105,7 +108,12 @@ def test_reload_while_it_starts(parts, directory, program, pair):
 
     wait_until(answers, "the admin server")
     gateway.tree["local_domains"] = ["example.net"]
-    gateway.reload()
+    gateway.write_config()
+    gateway.send(signal.SIGHUP)
+    for _ in range(2):  # the main loop, which also serves these, has seen the signal by then
+        assert gateway.http("/readyz")[0] == 503
+    greets.set()
+    wait_until(lambda: gateway.metric("portcullis_config_reloads_total", result="success") == 1, "the reload")
     assert swaks(gateway.port("mx"), "stranger@example.org", BOB).ok
 
 
@@ -167,6 +175,10 @@ def test_reload_though_nobody_reads_standard_error(gateway, parts, directory, pr
             except OSError:
                 return False
 
+        def refused():
+            with urllib.request.urlopen(f"http://{tree['metrics']['address']}/metrics", timeout=2) as answer:
+                return b'portcullis_config_reloads_total{result="failure"} 1' in answer.read()
+
         wait_until(healthy, "the start")
         full = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
         with pytest.raises(BlockingIOError):
@@ -174,8 +186,8 @@ def test_reload_though_nobody_reads_standard_error(gateway, parts, directory, pr
                 os.write(full, b"x")
         config.write_text("nothing = 1\n")
         process.send_signal(1)
-        time.sleep(0.5)
-        wait_until(healthy, "an answer", 10)
+        wait_until(refused, "the reload to fail", 10)
+        assert healthy()
     finally:
         process.send_signal(15)
         try:
@@ -210,17 +222,24 @@ def test_many_requests_at_once_do_not_hold_up_the_main_loop(gateway):
 
 
 def test_stop_lets_a_transaction_finish(parts, directory, program, pair):
-    upstream = parts.use(ScriptedUpstream({"DOT": lambda _: time.sleep(1.5) or b"250 2.0.0 Ok: queued as LATE\r\n"}))
+    whole, answers = threading.Event(), threading.Event()
+
+    def late(_):
+        whole.set()
+        answers.wait(20)
+        return b"250 2.0.0 Ok: queued as LATE\r\n"
+    upstream = parts.use(ScriptedUpstream({"DOT": late}))
     gateway = parts.use(Gateway(program, directory, settings(directory, pair, upstream.port)))
     idle, busy = session(gateway), session(gateway)
     busy.mail(ALICE)
     busy.rcpt(BOB)
     busy.docmd("DATA")
     busy.send(TEXT + ".\r\n")
-    time.sleep(0.2)
+    assert whole.wait(20)
     gateway.process.send(15)
-    # The idle one is told at once, the busy one after its message.
+    # The idle session ends at once, the busy one after its message.
     assert idle.getreply()[0] == 421
+    answers.set()
     code, text = busy.getreply()
     assert code == 250 and b"LATE" in text
     assert busy.getreply()[0] == 421

@@ -47,3 +47,15 @@ def wait_until(condition, what, seconds=20.0, interval=0.05):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
         time.sleep(interval)
+
+
+def stands_still(value, seconds=1.0, bound=30.0):
+    """The result of value() once it has been the same for `seconds`."""
+    last, since = value(), time.monotonic()
+    until = since + bound
+    while time.monotonic() - since < seconds:
+        assert time.monotonic() < until, f"still changing after {bound} s: {last}"
+        time.sleep(0.05)
+        if value() != last:
+            last, since = value(), time.monotonic()
+    return last
