@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "smtp/ascii.h"
+#include "smtp/encoded_word.h"
 #include "smtp/octet_search.h"
 
 namespace portcullis::smtp {
@@ -149,6 +150,19 @@ bool ContentField::has_name() const {
     const auto name = std::string_view(parameter.name).substr(0, parameter.name.find('*'));
     return (name == "name" || name == "filename") && !parameter.value.empty();
   });
+}
+
+std::vector<std::string> ContentField::names() const {
+  std::vector<std::string> found;
+  for (const std::string_view wanted : {"name", "filename"}) {
+    for (const auto& [name, value, quoted] : parameters) {
+      // RFC 2047 forbids encoded words here; they are common all the same.
+      if (name == wanted && !value.empty()) found.push_back(decode_encoded_words(value).value_or(value));
+    }
+    std::string extended = extended_value(*this, wanted);
+    if (!extended.empty()) found.push_back(std::move(extended));
+  }
+  return found;
 }
 
 std::vector<std::string> boundaries_of(const ContentField& field) {

@@ -20,6 +20,8 @@ struct ContentField {
   bool malformed = false;  // an unterminated quoted string, or more parameters than we read
 
   bool has_name() const;  // a file name, also in the split and encoded forms of RFC 2231
+  // Every file name that some reader could take from the field, decoded.
+  std::vector<std::string> names() const;
 };
 
 // `text` is unfolded.

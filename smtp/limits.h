@@ -26,6 +26,8 @@ inline constexpr std::size_t header_mailboxes = 1000;    // per address field
 inline constexpr std::size_t mime_boundary_octets = 70;  // RFC 2046 5.1.1
 inline constexpr std::size_t mime_depth = 16;
 inline constexpr std::size_t mime_parts = 10000;
+// Pictures shown inside a text: a long exchange repeats the logos of each signature.
+inline constexpr std::size_t mime_inline_pictures = 16;
 inline constexpr std::size_t mime_part_header_octets = std::size_t{16} * 1024;
 inline constexpr std::size_t reply_line_octets = 2048;  // of a peer; RFC says 512
 inline constexpr std::size_t reply_lines = 128;

@@ -1,6 +1,8 @@
 #include "smtp/mime.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -23,6 +25,20 @@ std::string_view without_line_end(std::string_view line) {
 
 bool is_multipart(const ContentField& type) { return type.value.starts_with("multipart/"); }
 
+bool is_message(const ContentField& type) {
+  return type.value == "message/rfc822" || type.value == "message/global" || type.value == "message/news";
+}
+
+bool is_picture_name(const std::string& name) {
+  constexpr std::array<std::string_view, 13> endings = {".png",  ".jpg",  ".jpeg", ".gif",  ".bmp",
+                                                        ".webp", ".svg",  ".tif",  ".tiff", ".ico",
+                                                        ".heic", ".avif", ".emz"};
+  return std::ranges::any_of(endings, [&](std::string_view ending) {
+    return name.size() > ending.size() &&
+           equals_ignoring_case(std::string_view(name).substr(name.size() - ending.size()), ending);
+  });
+}
+
 }  // namespace
 
 // --- what a part says of itself -----------------------------------------------------------------------
@@ -38,7 +54,7 @@ struct MimeScanner::PartHeader {
   void set_encoding(std::string_view body);
   void read(std::string_view block);
   void read_field(std::string_view field);
-  bool is_attachment(bool related) const;
+  bool is_picture() const;
 };
 
 // Of several fields a reader takes the first or the last: a multipart among them is one to us.
@@ -83,56 +99,92 @@ void MimeScanner::PartHeader::read(std::string_view block) {
   }
 }
 
-bool MimeScanner::PartHeader::is_attachment(bool related) const {
-  if (disposition.value == "attachment") return true;
-  if (related && has_id) return false;
-  if (disposition.has_name() || type.has_name()) return true;
-  // RFC 2045 5.2: no type, or one that is none, is text.
-  return type.value.contains('/') && !type.value.starts_with("text/") && !is_multipart(type);
+// By its type, and by the name that a reader would store it under.
+bool MimeScanner::PartHeader::is_picture() const {
+  std::vector<std::string> names = type.names();
+  std::ranges::move(disposition.names(), std::back_inserter(names));
+  if (!std::ranges::all_of(names, is_picture_name)) return false;
+  return type.value.starts_with("image/") || (type.value == "application/octet-stream" && !names.empty());
 }
 
 // --- structure ------------------------------------------------------------------------------------------
 
-// A leaf is counted; a multipart becomes the innermost open one.
+bool MimeScanner::is_attachment(const PartHeader& header, bool related) {
+  // RFC 2183 2.8: a disposition that is not known is "attachment".
+  if (!header.disposition.value.empty() && header.disposition.value != "inline") return true;
+  if (related && header.has_id && header.is_picture()) {
+    return inline_pictures_++ >= limits::mime_inline_pictures;
+  }
+  if (header.disposition.has_name() || header.type.has_name()) return true;
+  // RFC 2045 5.2: no type, or one that is none, is text.
+  const std::string& type = header.type.value;
+  return type.contains('/') && !type.starts_with("text/") && !is_multipart(header.type);
+}
+
+// A leaf is counted; a multipart or an attached message becomes the innermost open one.
 void MimeScanner::open_part(const PartHeader& header) {
   facts_.malformed = facts_.malformed || header.malformed;
   const bool related = !open_.empty() && open_.back().related;
   if (!open_.empty()) open_.back().has_parts = true;
-
-  if (is_multipart(header.type)) {
-    Multipart multipart;
-    multipart.boundaries = boundaries_of(header.type);
-    multipart.related = header.type.value == "multipart/related";
-    multipart.digest = header.type.value == "multipart/digest";
-    const auto& all = multipart.boundaries;
-    const bool too_long = std::ranges::any_of(
-        all, [](const auto& boundary) { return boundary.size() > limits::mime_boundary_octets; });
-    // RFC 2045 6.4: a multipart is not encoded. Few readers would decode it.
-    facts_.malformed = facts_.malformed || all.size() != 1 || header.encoded;
-    if (too_long || open_.size() == limits::mime_depth) {
-      facts_.limit_exceeded = true;
-    } else if (!all.empty()) {
-      open_.push_back(std::move(multipart));
-      facts_.depth = std::max(facts_.depth, open_.size());
-      return;
-    }
-  }
-  count_leaf(header.is_attachment(related));
+  if (is_multipart(header.type) && open_multipart(header)) return;
+  count_leaf(is_attachment(header, related));
+  if (is_message(header.type)) open_message(header);
+  // Only the reader that has all fragments knows what is in them.
+  facts_.limit_exceeded = facts_.limit_exceeded || header.type.value == "message/partial";
 }
 
-void MimeScanner::count_leaf(bool attachment) {
-  if (facts_.parts == limits::mime_parts) {
+bool MimeScanner::open_multipart(const PartHeader& header) {
+  Multipart multipart;
+  multipart.boundaries = boundaries_of(header.type);
+  multipart.related = header.type.value == "multipart/related";
+  multipart.digest = header.type.value == "multipart/digest";
+  multipart.encoded = header.encoded;
+  const auto& all = multipart.boundaries;
+  const bool too_long = std::ranges::any_of(
+      all, [](const auto& boundary) { return boundary.size() > limits::mime_boundary_octets; });
+  // RFC 2045 6.4: a multipart is not encoded. Few readers would decode it.
+  facts_.malformed = facts_.malformed || all.size() != 1 || header.encoded;
+  if (too_long || open_.size() == limits::mime_depth) {
+    facts_.limit_exceeded = true;
+    return false;
+  }
+  if (all.empty()) return false;
+  open_.push_back(std::move(multipart));
+  if (messages_ == 0) facts_.depth = std::max(facts_.depth, open_.size());
+  return true;
+}
+
+// Its header follows, as that of a part.
+void MimeScanner::open_message(const PartHeader& header) {
+  if (header.encoded || open_.size() == limits::mime_depth) {
     facts_.limit_exceeded = true;
     return;
   }
-  ++facts_.parts;
+  Multipart message;
+  message.message = true;
+  open_.push_back(std::move(message));
+  ++messages_;
+  state_ = State::header;
+}
+
+void MimeScanner::count_leaf(bool attachment) {
+  if (leaves_ == limits::mime_parts) {
+    facts_.limit_exceeded = true;
+    return;
+  }
+  ++leaves_;
+  if (messages_ == 0) ++facts_.parts;
   if (attachment) ++facts_.attachments;
 }
 
 // A multipart whose boundary never came is a leaf to every reader.
 void MimeScanner::close_multipart() {
-  if (!open_.back().has_parts) {
+  const Multipart& closed = open_.back();
+  if (closed.message) {
+    --messages_;
+  } else if (!closed.has_parts) {
     facts_.malformed = true;
+    facts_.limit_exceeded = facts_.limit_exceeded || closed.encoded;
     count_leaf(false);
   }
   open_.pop_back();
@@ -163,6 +215,7 @@ void MimeScanner::pass(const Delimiter& delimiter) {
   state_ = delimiter.closes ? State::text : State::header;
   line_start_ = true;
   part_header_.clear();
+  keeps_field_ = false;
 }
 
 void MimeScanner::end_of_part_header() {
@@ -170,6 +223,7 @@ void MimeScanner::end_of_part_header() {
   header.read(part_header_);
   if (!header.has_type && !open_.empty() && open_.back().digest) header.set_type("message/rfc822");
   part_header_.clear();
+  keeps_field_ = false;
   state_ = State::text;
   line_start_ = true;
   open_part(header);
@@ -181,6 +235,10 @@ void MimeScanner::header_line(std::string_view line) {
   facts_.limit_exceeded = facts_.limit_exceeded || line.size() > limits::mime_part_header_octets;
   auto delimiter = find_delimiter(line);
   if (!delimiter && !(line.starts_with("--") && !line.contains(':'))) {
+    if (line.front() != ' ' && line.front() != '\t') {
+      keeps_field_ = starts_with_ignoring_case(line, "Content-");
+    }
+    if (!keeps_field_) return;
     if (part_header_.size() + line.size() <= limits::mime_part_header_octets) {
       part_header_ += line;
     } else {
@@ -188,8 +246,10 @@ void MimeScanner::header_line(std::string_view line) {
     }
     return;
   }
-  // The header ended without an empty line. What it opens may be what this line delimits.
-  facts_.malformed = true;
+  // The header ended without an empty line: a message may (RFC 5322 3.5), a part may not. What it opens may
+  // be what this line delimits.
+  const bool whole_message = delimiter && !open_.empty() && open_.back().message;
+  facts_.malformed = facts_.malformed || !whole_message;
   end_of_part_header();
   if (!delimiter) delimiter = find_delimiter(line);
   if (delimiter) pass(*delimiter);
@@ -209,7 +269,7 @@ void MimeScanner::begin(std::string_view content_type, std::string_view content_
 void MimeScanner::feed(std::string_view content) {
   // Nothing more can be counted once there are no multiparts open, or too many parts.
   const auto idle = [this] {
-    return open_.empty() || (facts_.limit_exceeded && facts_.parts == limits::mime_parts);
+    return open_.empty() || (facts_.limit_exceeded && leaves_ == limits::mime_parts);
   };
   while (!content.empty() && !idle()) {
     content.remove_prefix(state_ == State::text ? skip_text(content) : take_line(content));

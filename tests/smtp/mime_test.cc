@@ -117,6 +117,43 @@ INSTANTIATE_TEST_SUITE_P(
             "<x>\n\nx\n"
             "--r--\n\n--b\nContent-Type: application/zip\n\nx\n--b--\n",
             facts(4, 1, 3)},
+        // What a multipart/related does not show inline.
+        MimeCase{"programs_with_content_id", "multipart/related; boundary=b",
+                 "--b\nContent-Type: text/html\n\n<p>\n"
+                 "--b\nContent-Type: application/octet-stream; name=a.exe\nContent-ID: <1>\n"
+                 "Content-Disposition: inline; filename=a.exe\n\nx\n"
+                 "--b\nContent-Type: image/png; name=a.exe\nContent-ID: <2>\n\nx\n"
+                 "--b\nContent-Type: image/png\nContent-ID: <3>\nContent-Disposition: inline; "
+                 "filename*=utf-8''a.png%2Eexe\n\nx\n"
+                 "--b\nContent-Type: application/pdf\nContent-ID: <4>\n\nx\n"
+                 "--b\nContent-Type: image/png\nContent-ID: <5>\nContent-Disposition: x-other\n\nx\n--b--\n",
+                 facts(6, 5, 1)},
+        MimeCase{"pictures_by_their_names", "multipart/related; boundary=b",
+                 "--b\nContent-Type: text/html\n\n<p>\n"
+                 "--b\nContent-Type: application/octet-stream; name=a.PNG\nContent-ID: <1>\n\nx\n"
+                 "--b\nContent-Type: image/jpeg; name=\"=?utf-8?q?b=2Ejpg?=\"\nContent-ID: <2>\n\nx\n"
+                 "--b\nContent-Type: image/jpeg; name*0=c; name*1=.jpg\nContent-ID: <3>\n\nx\n--b--\n",
+                 facts(4, 0, 1)},
+        MimeCase{"unknown_disposition", mixed, "--b\nContent-Disposition: x-other\n\nx\n--b--\n",
+                 facts(1, 1, 1)},
+        MimeCase{"attached_message_with_attachments", mixed,
+                 "--b\n\ntext\n--b\nContent-Type: message/rfc822\n\nReceived: x\n by y\n"
+                 "Content-Type: multipart/mixed; boundary=c\nSubject: x\n\n--c\n\ntext\n"
+                 "--c\nContent-Type: application/pdf\n\nx\n--c\nContent-Type: image/png\n\nx\n--c--\n"
+                 "--b\nContent-Type: application/zip\n\nx\n--b--\n",
+                 facts(3, 4, 1)},
+        MimeCase{"message_in_message", mixed,
+                 "--b\nContent-Type: message/rfc822\n\nContent-Type: message/global\n\nSubject: x\n"
+                 "Content-Type: application/pdf\n\nx\n--b\n\nx\n--b--\n",
+                 facts(2, 3, 1)},
+        MimeCase{"digest_with_an_attachment", "multipart/digest; boundary=b",
+                 "--b\n\nContent-Type: application/pdf\n\nx\n--b\n\nSubject: y\n--b--\n", facts(2, 3, 1)},
+        MimeCase{"message_alone", "message/rfc822",
+                 "Content-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: a/b\n\n--c--\n",
+                 facts(1, 2, 0)},
+        MimeCase{"message_ends_in_its_header", mixed,
+                 "--b\nContent-Type: message/rfc822\n\nContent-Type: message/rfc822\n--b--\n",
+                 facts(1, 2, 1)},
         MimeCase{"no_close_delimiters", mixed,
                  "--b\nContent-Type: multipart/alternative; boundary=a\n\n--a\n\nx\n--b\n"
                  "Content-Type: image/png\n\nx",
@@ -178,6 +215,44 @@ INSTANTIATE_TEST_SUITE_P(
                  "Content-Type: text/rfc822-headers\n\nx\n--b--\n",
                  facts(3, 1, 1)}),
     [](const auto& test) { return test.param.name; });
+
+// What cannot be looked into is said to be so: a rule that counts attachments refuses it.
+TEST(MimeScanner, WhatCannotBeCounted) {
+  const auto limited = [](std::string_view type, std::string_view body, std::string_view encoding) {
+    const std::string wire = crlf(body);
+    return scan(type, wire, {wire.size()}, "", encoding).limit_exceeded;
+  };
+  EXPECT_TRUE(limited("message/rfc822", "RnJvbTo=\n", "base64"));
+  EXPECT_TRUE(limited("message/rfc822", "From: x\n\n", "quoted-printable"));
+  EXPECT_FALSE(limited("message/rfc822", "From: x\n\n", "8bit"));
+  EXPECT_TRUE(limited("message/partial; id=x; number=1; total=2", "From: x\n\n", ""));
+  EXPECT_TRUE(limited(mixed, "LS1i\n", "base64"));
+  EXPECT_FALSE(limited("application/pdf", "LS1i\n", "base64"));
+  // Attached messages count toward the depth and the number of parts.
+  std::string deep;
+  for (std::size_t i = 0; i <= limits::mime_depth; ++i) deep += "Content-Type: message/rfc822\n\n";
+  EXPECT_TRUE(limited("message/rfc822", deep, ""));
+  std::string many = "--b\nContent-Type: message/rfc822\n\nContent-Type: multipart/mixed; boundary=c\n\n";
+  for (std::size_t i = 0; i < limits::mime_parts; ++i) many += "--c\nContent-Type: a/b\n\n";
+  EXPECT_TRUE(limited(mixed, many, ""));
+}
+
+TEST(MimeScanner, InlinePicturesUpToALimit) {
+  std::string body;
+  for (std::size_t i = 0; i < limits::mime_inline_pictures + 3; ++i) {
+    body += "--b\r\nContent-Type: image/png\r\nContent-ID: <" + std::to_string(i) + ">\r\n\r\nx\r\n";
+  }
+  EXPECT_EQ(scan("multipart/related; boundary=b", body, {body.size()}),
+            facts(limits::mime_inline_pictures + 3, 3, 1));
+}
+
+// The header of an attached message may be longer than that of a part.
+TEST(MimeScanner, LongHeaderOfAnAttachedMessage) {
+  std::string body = "--b\r\nContent-Type: message/rfc822\r\n\r\n";
+  for (int i = 0; i < 500; ++i) body += "Received: " + std::string(70, 'x') + "\r\n\tby y\r\n";
+  body += "Content-Type: application/pdf\r\n\r\nx\r\n--b--\r\n";
+  for (const auto& cuts : segmentations(body.size(), 2)) EXPECT_EQ(scan(mixed, body, cuts), facts(1, 2, 1));
+}
 
 TEST(MimeScanner, AnEncodedMultipartIsMalformed) {
   EXPECT_EQ(scan(mixed, "--b\r\n\r\nx\r\n--b--\r\n", {16}, "", "base64"), malformed(1, 0, 1));
