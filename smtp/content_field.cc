@@ -155,9 +155,9 @@ bool ContentField::has_name() const {
 std::vector<std::string> ContentField::names() const {
   std::vector<std::string> found;
   for (const std::string_view wanted : {"name", "filename"}) {
-    for (const auto& [name, value, quoted] : parameters) {
+    for (const auto& [name, text, quoted] : parameters) {
       // RFC 2047 forbids encoded words here; they are common all the same.
-      if (name == wanted && !value.empty()) found.push_back(decode_encoded_words(value).value_or(value));
+      if (name == wanted && !text.empty()) found.push_back(decode_encoded_words(text).value_or(text));
     }
     std::string extended = extended_value(*this, wanted);
     if (!extended.empty()) found.push_back(std::move(extended));
