@@ -68,6 +68,7 @@ std::size_t DataReader::feed(std::string_view bytes, Slices& content) {
       case State::line_start:
       case State::text:
       case State::cr:
+        if (fault_ != BodyFault::none) at += skip_refused(bytes.substr(at));
         at += read_text(bytes.substr(at), content);
         break;
       default:
@@ -87,7 +88,69 @@ std::size_t DataReader::read_text(std::string_view bytes, Slices& content) {
     emit(bytes.substr(0, run - (position.after_cr ? 1 : 0)), content);
     state_ = position.after_cr ? State::cr : position.line_start ? State::line_start : State::text;
   }
-  return run == bytes.size() ? run : run + read_odd(bytes[run], content);
+  if (run == bytes.size()) return run;
+  if (bytes[run] == '.' && state_ == State::line_start) {
+    if (const std::size_t stuffed = read_stuffed(bytes.substr(run), content); stuffed > 0)
+      return run + stuffed;
+  }
+  return run + read_odd(bytes[run], content);
+}
+
+// Nobody is given the rest of a message with a fault: only its end matters. Passes over what can not be a
+// part of it, and leaves at least one octet.
+std::size_t DataReader::skip_refused(std::string_view bytes) {
+  constexpr std::size_t line_end = 2;  // before the dot
+  if (state_ == State::line_start && bytes.front() == '.') return 0;
+  std::size_t from = 0;
+  bool line_start = false;
+  while (bytes.size() > from) {
+    const std::size_t found = find_at_line_start<'.'>(bytes.substr(from), line_start);
+    const std::size_t dot = found == std::string_view::npos ? bytes.size() : from + found;
+    const bool possible =
+        dot + 1 >= bytes.size() || (bytes[dot + 1] == '\r' && (dot < line_end || bytes[dot - 2] == '\r'));
+    if (possible) {
+      if (dot <= line_end) return 0;
+      state_ = State::text;
+      return dot - line_end;
+    }
+    from = dot + 1;
+    line_start = false;
+  }
+  return 0;
+}
+
+// Lines that begin with a stuffed dot, in whole blocks that hold nothing else to think about: each dot costs
+// a cut here instead of a search of its own. Begins at such a dot; returns 0 where the lines must be looked
+// at one by one.
+std::size_t DataReader::read_stuffed(std::string_view bytes, Slices& content) {
+  std::size_t at = 0;
+  std::size_t from = 0;  // of the next slice
+  std::uint64_t cr_before = 0, lf_before = 1;
+  // The octet behind the block tells whether its last one is a stuffed dot.
+  while (bytes.size() - at > scan_block_octets) {
+    const OctetBlock block(bytes.data() + at);
+    const std::uint64_t cr = block.equal_to('\r');
+    const std::uint64_t lf = block.equal_to('\n');
+    const std::uint64_t dots = block.equal_to('.') & (lf << 1 | lf_before);
+    const char behind = bytes[at + scan_block_octets];
+    const std::uint64_t line_ends = cr | lf;
+    const bool end_behind = behind == '\r' || behind == '\n';
+    const std::uint64_t lone = dots & (line_ends >> 1 | std::uint64_t{end_behind} << (scan_block_octets - 1));
+    if (dots == 0 || lone != 0 || (lf ^ (cr << 1 | cr_before)) != 0 || block.any_nul()) break;
+    for (std::uint64_t left = dots; left != 0; left &= left - 1) {
+      const std::size_t dot = at + static_cast<std::size_t>(std::countr_zero(left));
+      emit(bytes.substr(from, dot - from), content);
+      from = dot + 1;
+    }
+    eight_bit_ = eight_bit_ || block.any_high();
+    cr_before = cr >> (scan_block_octets - 1);
+    lf_before = lf >> (scan_block_octets - 1);
+    at += scan_block_octets;
+  }
+  if (at == 0) return 0;
+  emit(bytes.substr(from, at - from - cr_before), content);
+  state_ = cr_before != 0 ? State::cr : lf_before != 0 ? State::line_start : State::text;
+  return at;
 }
 
 // `octet` can not simply follow in the state we are in. Returns 1 when it is dealt with, 0 when it is

@@ -78,6 +78,8 @@ class DataReader {
     lf_dot,    // normalised LF, "." : not in the content yet
   };
   std::size_t read_text(std::string_view bytes, Slices& content);
+  std::size_t read_stuffed(std::string_view bytes, Slices& content);
+  std::size_t skip_refused(std::string_view bytes);
   std::size_t read_odd(char octet, Slices& content);
   std::size_t read_framing(char octet, Slices& content);
   void emit(std::string_view view, Slices& content);

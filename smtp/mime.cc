@@ -150,6 +150,7 @@ bool MimeScanner::open_multipart(const PartHeader& header) {
   }
   if (all.empty()) return false;
   open_.push_back(std::move(multipart));
+  look_for_boundaries();
   if (messages_ == 0) facts_.depth = std::max(facts_.depth, open_.size());
   return true;
 }
@@ -188,11 +189,21 @@ void MimeScanner::close_multipart() {
     count_leaf(false);
   }
   open_.pop_back();
+  look_for_boundaries();
+}
+
+void MimeScanner::look_for_boundaries() {
+  first_octets_.clear();
+  for (const Multipart& multipart : open_) {
+    for (const std::string& boundary : multipart.boundaries) {
+      if (!first_octets_.contains(boundary.front())) first_octets_ += boundary.front();
+    }
+  }
 }
 
 // The delimiter that `line` is, of the multiparts that are open (RFC 2046 5.1.1).
 std::optional<MimeScanner::Delimiter> MimeScanner::find_delimiter(std::string_view line) {
-  if (!line.starts_with("--")) return std::nullopt;
+  if (line.size() < 3 || !line.starts_with("--") || !first_octets_.contains(line[2])) return std::nullopt;
   const std::string_view text = without_line_end(line).substr(2);
   bool begins_like_one = false;
   for (std::size_t level = open_.size(); level-- > 0;) {
@@ -276,17 +287,46 @@ void MimeScanner::feed(std::string_view content) {
   }
 }
 
-// Octets that can not matter; stops before a line that begins with '-'.
+// Octets that can not matter; stops before a line that begins with "--" and the first octet of a boundary, as
+// far as that can be seen.
 std::size_t MimeScanner::skip_text(std::string_view content) {
-  const std::size_t dash = find_at_line_start<'-'>(content, line_start_);
-  if (dash == std::string_view::npos) return content.size();
-  // Most lines with a dash are lists and signatures.
-  if (dash + 1 < content.size() && content[dash + 1] != '-') {
-    line_start_ = false;
-    return dash + 1;
+  const std::size_t candidate = find_candidate(content);
+  if (candidate < content.size()) state_ = State::candidate;
+  return candidate;
+}
+
+// Looks at whole blocks, whatever lines are in them: a message may be made of lines that almost delimit. What
+// cannot be told without the octets behind a block is looked at line by line.
+std::size_t MimeScanner::find_candidate(std::string_view content) {
+  std::size_t at = 0;
+  while (content.size() - at >= scan_block_octets + 2) {
+    // Most content has no such lines.
+    const std::size_t dash = find_at_line_start<'-'>(content.substr(at), line_start_);
+    if (dash == std::string_view::npos) return content.size();
+    at += dash;
+    line_start_ = true;
+    if (content.size() - at < scan_block_octets + 2) break;
+    const OctetBlock first(content.data() + at), second(content.data() + at + 1),
+        third(content.data() + at + 2);
+    const std::uint64_t lf = first.equal_to('\n');
+    std::uint64_t boundary = 0;
+    for (const char octet : first_octets_) boundary |= third.equal_to(octet);
+    const std::uint64_t found = first.equal_to('-') & (lf << 1 | 1U) & second.equal_to('-') & boundary;
+    if (found != 0) return at + static_cast<std::size_t>(std::countr_zero(found));
+    at += scan_block_octets;
+    line_start_ = lf >> (scan_block_octets - 1) != 0;
   }
-  state_ = State::candidate;
-  return dash;
+  while (at < content.size()) {
+    const std::size_t dash = find_at_line_start<'-'>(content.substr(at), line_start_);
+    if (dash == std::string_view::npos) return content.size();
+    at += dash;
+    const std::string_view line = content.substr(at, 3);
+    const bool dashes = line.size() < 2 || line[1] == '-';
+    if (dashes && (line.size() < 3 || first_octets_.contains(line[2]))) return at;
+    ++at;
+    line_start_ = false;
+  }
+  return content.size();
 }
 
 // Takes octets up to the end of the line, when it is there; keeps them in line_ when it is not. A line

@@ -74,12 +74,15 @@ class MimeScanner {
   std::optional<Delimiter> find_delimiter(std::string_view line);
   void pass(const Delimiter& delimiter);
   std::size_t skip_text(std::string_view content);
+  std::size_t find_candidate(std::string_view content);
+  void look_for_boundaries();
   std::size_t take_line(std::string_view content);
   void end_of_line(std::string_view line);
   void header_line(std::string_view line);
   void end_of_part_header();
 
   std::vector<Multipart> open_;      // innermost last
+  std::string first_octets_;         // of their boundaries, each once
   std::string line_;                 // beginning of the current line, when it came in pieces
   std::string part_header_;          // its Content-* fields
   bool keeps_field_ = false;         // the field that the last line belongs to is one of them

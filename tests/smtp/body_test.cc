@@ -279,6 +279,56 @@ TEST(DataReader, FindsWhatMattersAtEveryPlace) {
   }
 }
 
+// Lines that begin with dots, close together: whole blocks of them are read at once, and nothing may depend
+// on where the blocks begin or on what is between.
+TEST(DataReader, ManyLinesWithDots) {
+  std::mt19937 random(7);
+  constexpr std::array<std::string_view, 14> pieces = {"..\r\n",   "..\r\n", "..\r\n", ".x\r\n", "...\r\n",
+                                                       "..a.\r\n", "\r\n",   "ab\r\n", ".\n",    "\n..",
+                                                       "\x80",     ".\r",    "\n",     "\r"};
+  for (int round = 0; round < 6000; ++round) {
+    // Most rounds without what is a fault, so that the blocks get long.
+    const std::size_t kinds = round % 3 == 0 ? pieces.size() : round % 3 == 1 ? 11 : 8;
+    std::string bytes(random() % 3, 'a');
+    if (!bytes.empty()) bytes += "\r\n";
+    for (unsigned i = 0; i < 20 + random() % 80; ++i) bytes += pieces[random() % kinds];
+    bytes += "\r\n.\r\nNOOP\r\n";
+    for (const BareLf mode : {BareLf::refuse, BareLf::normalize}) {
+      const Read expected = expected_read(bytes, mode);
+      const Read whole = read_data(bytes, mode, {bytes.size()});
+      ASSERT_EQ(whole.fault, expected.fault) << testing::PrintToString(bytes);
+      ASSERT_EQ(whole.consumed, expected.consumed) << testing::PrintToString(bytes);
+      if (whole.fault == BodyFault::none) {
+        ASSERT_EQ(whole.content, expected_content(bytes.substr(0, expected.consumed - 3), mode));
+      }
+      ASSERT_EQ(whole.content, read_data(bytes, mode, Cuts(bytes.size(), 1)).content);
+      const std::size_t cut = random() % bytes.size();
+      const Read two = read_data(bytes, mode, {cut, bytes.size() - cut});
+      ASSERT_EQ(two.content, whole.content);
+      ASSERT_EQ(two.consumed, whole.consumed);
+      ASSERT_EQ(two.fault, whole.fault);
+    }
+  }
+}
+
+// After a fault only the end matters; it is found wherever it is, and nothing else is taken for it.
+TEST(DataReader, FindsTheEndOfARefusedMessage) {
+  std::mt19937 random(11);
+  constexpr std::array<std::string_view, 10> pieces = {"\r",      "\n",      ".",   "\r\n", "\r\n.",
+                                                       "\n.\r\n", "\r.\r\n", "abc", "\0",   "\r\n.\r"};
+  for (int round = 0; round < 6000; ++round) {
+    std::string bytes = "a\nb";
+    for (unsigned i = 0; i < random() % 120; ++i) bytes += pieces[random() % pieces.size()];
+    bytes += "\r\n.\r\nQUIT\r\n";
+    const Read expected = expected_read(bytes, BareLf::refuse);
+    for (const Cuts& cuts : {Cuts{bytes.size()}, Cuts(bytes.size(), 1), Cuts{4, bytes.size() - 4}}) {
+      const Read got = read_data(bytes, BareLf::refuse, cuts);
+      ASSERT_TRUE(got.done);
+      ASSERT_EQ(got.consumed, expected.consumed) << testing::PrintToString(bytes);
+    }
+  }
+}
+
 // --- ContentScanner -----------------------------------------------------------------------------------
 
 Read scan(std::string_view bytes, BareLf bare_lf, const Cuts& cuts) {

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <ostream>
+#include <random>
 #include <string>
 
 #include "smtp/content_field.h"
@@ -299,6 +301,35 @@ TEST(MimeScanner, IsBounded) {
 }
 
 // A delimiter line is told apart from a longer one however it was cut.
+// Lines that almost delimit, close together: whole blocks of them are passed over, and the real delimiters
+// between them are found wherever they are.
+TEST(MimeScanner, ManyLinesThatAlmostDelimit) {
+  std::mt19937 random(3);
+  constexpr std::array<std::string_view, 9> pieces = {
+      "--\r\n", "--\r\n", "-\r\n", "--b\r\n", "-- \r\n", "--x\r\n", "text\r\n", "a--in\r\n", "\n"};
+  for (int round = 0; round < 3000; ++round) {
+    std::string content = "--inner\r\n\r\n";
+    std::size_t parts = 1;
+    for (unsigned i = 0; i < 20 + random() % 100; ++i) {
+      if (random() % 20 == 0) {
+        content += "--inner\r\n\r\n";
+        ++parts;
+      } else {
+        content += pieces[random() % pieces.size()];
+      }
+    }
+    content += "--inner--\r\n";
+    for (const std::size_t size : {content.size(), std::size_t{1}, std::size_t{67}}) {
+      MimeScanner scanner;
+      scanner.begin("multipart/mixed; boundary=inner", "", "");
+      for (std::size_t at = 0; at < content.size(); at += size)
+        scanner.feed(std::string_view(content).substr(at, size));
+      ASSERT_EQ(scanner.finish().parts, parts)
+          << "in pieces of " << size << ": " << testing::PrintToString(content);
+    }
+  }
+}
+
 TEST(MimeScanner, LongDelimiterLines) {
   for (const std::size_t padding : {200U, 240U, 250U, 251U, 252U, 253U, 254U, 300U, 1000U}) {
     const std::string body = "--b\r\n\r\nx\r\n--b" + std::string(padding, ' ') + "\r\n\r\ny\r\n";
