@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "proxy/command_config.h"
+#include "proxy/config/descriptors.h"
 #include "proxy/config/reference.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/probe.h"
@@ -56,6 +57,16 @@ void check_certificates(const std::string& path, const config::Config& config) {
   if (!errors.empty()) throw CLI::RuntimeError(EX_CONFIG);
 }
 
+// The limits of this process, which may not be those of the service (LimitNOFILE of the unit).
+void check_descriptors(const std::string& path, const config::Config& config) {
+  const std::uint64_t limit = config::descriptor_hard_limit();
+  if (const std::string error = config::descriptor_error(config, limit); !error.empty()) {
+    fmt::print(stderr, "{}: warning: {}\n", path, error);
+  } else if (const std::string warning = config::descriptor_warning(config, limit); !warning.empty()) {
+    fmt::print(stderr, "{}: warning: {}\n", path, warning);
+  }
+}
+
 void run(const Arguments& arguments) {
   if (!arguments.print_keys.empty()) {
     fmt::print("{}", arguments.print_keys == "man" ? config::reference_man() : config::reference_markdown());
@@ -63,6 +74,7 @@ void run(const Arguments& arguments) {
   }
   const auto config = load_or_exit(arguments.config);
   check_certificates(arguments.config, *config);
+  check_descriptors(arguments.config, *config);
   fmt::print("{}: ok\n", arguments.config);
   if (arguments.probe && !probe_all(*config)) throw CLI::RuntimeError(EX_UNAVAILABLE);
 }

@@ -1,8 +1,9 @@
 #include <algorithm>
-#include <map>
+#include <vector>
 
 #include "policy/ip.h"
 #include "proxy/config/check.h"
+#include "proxy/config/overlap.h"
 
 namespace portcullis::config {
 
@@ -91,16 +92,39 @@ void check_local_domains(const Check& check, const Listener& listener, const std
   check.error(path + ".auth", "takes mail without a login, but local_domains names no domain to take it for");
 }
 
-void check_duplicate_sockets(const Check& check) {
-  std::map<std::pair<policy::IpAddress, std::uint16_t>, std::string> seen;
+// No two sockets of the whole configuration may want the same address: whichever is bound last would not
+// start, or would take a share of the other's connections.
+void check_overlaps(const Check& check) {
+  struct Place {
+    Socket socket;
+    std::string path;
+  };
+  std::vector<Place> places;
+  const auto add = [&](const Socket& socket, const std::string& path) {
+    const auto taken = std::find_if(places.begin(), places.end(),
+                                    [&](const Place& place) { return overlap(place.socket, socket); });
+    if (taken != places.end()) {
+      const bool same = taken->socket.address == socket.address;
+      check.error(path, "port " + std::to_string(socket.port) + " of " + policy::to_string(socket.address) +
+                            " is already taken by " + taken->path +
+                            (same ? "" : " (" + policy::to_string(taken->socket.address) + ')'));
+    }
+    places.push_back({socket, path});
+  };
   for (std::size_t i = 0; i < check.config.listeners.size(); ++i) {
-    const std::string path = indexed("listener", i) + ".address";
-    for (const Socket& socket : check.config.listeners[i].sockets) {
-      const auto [first, added] = seen.emplace(std::pair{socket.address, socket.port}, path);
-      if (!added && socket.port != 0) {
-        check.error(path, "port " + std::to_string(socket.port) + " of " + policy::to_string(socket.address) +
-                              " is already taken by " + first->second);
-      }
+    for (const Socket& socket : check.config.listeners[i].sockets)
+      add(socket, indexed("listener", i) + ".address");
+  }
+  for (const Socket& socket : check.config.admin.sockets) add(socket, "metrics.address");
+}
+
+void check_systemd_names(const Check& check) {
+  const auto& all = check.config.listeners;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t other = 0; other < i && !all[i].systemd_name.empty(); ++other) {
+      if (all[i].systemd_name != all[other].systemd_name) continue;
+      check.error(indexed("listener", i) + ".systemd",
+                  '"' + all[i].systemd_name + "\" is already the socket of " + indexed("listener", other));
     }
   }
 }
@@ -121,7 +145,8 @@ void check_listeners(const Check& check) {
     check_mechanisms(check, listener, path);
     check_local_domains(check, listener, path);
   }
-  check_duplicate_sockets(check);
+  check_overlaps(check);
+  check_systemd_names(check);
   for (const Socket& socket : check.config.admin.sockets) {
     if (!is_loopback(socket.address)) {
       check.warning("metrics.address", policy::to_string(socket.address) +

@@ -28,9 +28,11 @@ std::vector<Row<ListenerLimits>> limit_rows() {
           "Commands answered with an error before the session is closed."),
       row("auth_attempts", &L::auth_attempts, count(1, 100), "Failed AUTHs before the session is closed."),
       row("commands_without_mail", &L::commands_without_mail, count(5, 100000),
-          "NOOP, RSET, EHLO and the like in a row before the session is closed."),
+          "NOOP, RSET, EHLO, BDAT chunks below 1 KiB and the like in a row before the session is closed."),
       row("connections_max", &L::connections, count(1, 1000000),
-          "Connections at a time; more are answered 421."),
+          "Connections at a time; more are answered 421. All listeners together have as many as the "
+          "descriptors "
+          "of the process (LimitNOFILE) leave room for."),
   };
 }
 
