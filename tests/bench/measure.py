@@ -83,6 +83,23 @@ class Load:
         return (after - before) / sessions
 
     @contextlib.contextmanager
+    def hostile(self, way, wanted):
+        """Meanwhile four senders want all of the server's time."""
+        if not wanted:
+            yield
+            return
+        program = pathlib.Path(__file__).with_name("hostile.py")
+        with subprocess.Popen([program, "127.0.0.1", str(way.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as senders:
+            if senders.stdout.readline() != "sending\n":
+                raise LoadFailed("no hostile senders")
+            try:
+                yield
+            finally:
+                senders.stdin.close()
+                senders.wait(30)
+
+    @contextlib.contextmanager
     def crowd(self, way, sessions):
         """Meanwhile so many sessions are open and do nothing."""
         if sessions == 0:

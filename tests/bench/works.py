@@ -17,6 +17,7 @@ class Work:
     value: typing.Callable = None
     idle: bool = False
     crowd: int = 0           # TLS sessions that do nothing meanwhile
+    hostile: bool = False    # beside four senders that want all of the server's time (hostile.py)
     scaled: str = "sessions"  # which option --scale shortens
 
 
@@ -40,8 +41,8 @@ def session_p99(result):
     return result["load"]["session_ms"]["p99"]
 
 
-def work(key, title, unit, way, goal, value=None, idle=False, crowd=0, **options):
-    return Work(key, title, unit, way, goal, options, value, idle, crowd)
+def work(key, title, unit, way, goal, value=None, idle=False, crowd=0, hostile=False, **options):
+    return Work(key, title, unit, way, goal, options, value, idle, crowd, hostile)
 
 
 WORKS = [
@@ -86,4 +87,8 @@ WORKS = [
          session_p50, sessions=150, parallel=4, rate=50, size=4 * KIB),
     work("latency-tls-p99", "the same, p99", "ms, p99", "tls", 1.0,
          session_p99, sessions=600, parallel=4, rate=50, size=4 * KIB),
+    work("hostile", "session beside four hostile senders, 50 a second", "ms, p50", "plain", 1.0,
+         session_p50, hostile=True, sessions=300, parallel=16, rate=50, size=4 * KIB),
+    work("hostile-p99", "the same, p99", "ms, p99", "plain", 1.0,
+         session_p99, hostile=True, sessions=600, parallel=16, rate=50, size=4 * KIB),
 ]
