@@ -160,11 +160,14 @@ enum class ConnectionReject : std::uint8_t {
   too_many,        // at once from one client network
   too_fast,        // per minute from one client network
   draining,
-  resources,     // descriptors or memory
+  resources,     // memory
   proxy_header,  // a PROXY header is needed: not from here, none came, or it was malformed
+  descriptors,   // all that clients may have are taken
+  fair_share,    // few are left, and the client network holds its share of them
 };
 PORTCULLIS_LABEL(ConnectionReject, connection_reject,
-                 {"listener_limit", "too_many", "too_fast", "draining", "resources", "proxy_header"})
+                 {"listener_limit", "too_many", "too_fast", "draining", "resources", "proxy_header",
+                  "descriptors", "fair_share"})
 
 // Of PROXY headers. `none`: it could not be told, or nothing came.
 enum class ProxyVersion : std::uint8_t { none, v1, v2 };

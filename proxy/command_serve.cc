@@ -18,6 +18,7 @@
 
 #include "policy/memory_counters.h"
 #include "proxy/config/config.h"
+#include "proxy/config/descriptors.h"
 #include "proxy/net/gateway.h"
 #include "proxy/net/sockets.h"
 #include "proxy/state/sqlite_store.h"
@@ -59,9 +60,12 @@ std::shared_ptr<const config::Config> load_and_tell(const std::string& path) {
 // As many descriptors as the system lets us have: each session takes one, and up to one more upstream.
 void raise_descriptor_limit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  const std::string before = std::to_string(limit.rlim_cur);
   limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  // A system call filter may forbid it: then the limit is what it was, and bounds the clients.
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    tell("portcullis: the limit of open files stays at " + before + ": " + std::strerror(errno) + '\n');
 }
 
 // From here on no root: nothing of what clients send is ever read with privileges.
@@ -96,7 +100,9 @@ int serve(const std::string& path) {
   const std::shared_ptr<const config::Config> config = load_and_tell(path);
   if (!config) return exit_config;
   raise_descriptor_limit();
-  auto sockets = net::bind_sockets(*config, std::max(1U, config->workers), {});
+  const std::string too_few = config::descriptor_error(*config, config::descriptor_limit());
+  if (!too_few.empty()) return complain(too_few, exit_unavailable);
+  auto sockets = net::bind_sockets(*config, std::max(1U, config->workers), nullptr);
   if (!sockets) return complain(sockets.error(), exit_unavailable);
   const std::string refused = drop_privileges(*config);
   if (!refused.empty()) return complain(refused, exit_unavailable);

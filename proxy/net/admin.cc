@@ -2,11 +2,18 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <unordered_set>
 #include <utility>
+
+#include "proxy/net/acceptor.h"
+#include "proxy/net/sockets.h"
+#include "proxy/net/uv_calls.h"
 
 namespace portcullis::net {
 namespace {
@@ -14,31 +21,17 @@ namespace {
 constexpr std::size_t read_octets = 16 * 1024;
 constexpr std::size_t linger_octets_max = 256 * 1024;
 constexpr std::uint64_t linger_milliseconds = 2000;
-constexpr int backlog = 64;
-
-sockaddr_storage socket_address(const config::Socket& socket) {
-  sockaddr_storage storage{};
-  const auto& octets = socket.address.octets;
-  if (socket.address.v6) {
-    sockaddr_in6 address{};
-    address.sin6_family = AF_INET6;
-    address.sin6_port = htons(socket.port);
-    std::memcpy(&address.sin6_addr, octets.data(), 16);
-    std::memcpy(&storage, &address, sizeof address);
-  } else {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(socket.port);
-    std::memcpy(&address.sin_addr, octets.data(), 4);
-    std::memcpy(&storage, &address, sizeof address);
-  }
-  return storage;
+// 200 and `good`, or 503 and the reasons.
+void report(metrics::HttpResponse& response, const std::vector<std::string>& reasons, std::string_view good) {
+  for (const std::string& reason : reasons) response.body += reason + '\n';
+  response.status = response.body.empty() ? 200 : 503;
+  if (response.body.empty()) response.body = good;
 }
 
 }  // namespace
 
-metrics::HttpHandler admin_routes(metrics::Exporter& exporter, Readiness readiness) {
-  return [&exporter, readiness = std::move(readiness)](const metrics::HttpRequest& request) {
+metrics::HttpHandler admin_routes(metrics::Exporter& exporter, Conditions conditions) {
+  return [&exporter, conditions = std::move(conditions)](const metrics::HttpRequest& request) {
     metrics::HttpResponse response;
     if (request.path == "/metrics") {
       response.route = metrics::Route::metrics;
@@ -46,12 +39,10 @@ metrics::HttpHandler admin_routes(metrics::Exporter& exporter, Readiness readine
       response.body = exporter.text();
     } else if (request.path == "/healthz") {
       response.route = metrics::Route::healthz;
-      response.body = "ok\n";
+      report(response, conditions.health(), "ok\n");
     } else if (request.path == "/readyz") {
       response.route = metrics::Route::readyz;
-      for (const std::string& reason : readiness()) response.body += reason + '\n';
-      response.status = response.body.empty() ? 200 : 503;
-      if (response.body.empty()) response.body = "ready\n";
+      report(response, conditions.readiness(), "ready\n");
     } else {
       response.status = 404;
       response.body = "Not here. There are /metrics, /healthz and /readyz.\n";
@@ -60,34 +51,29 @@ metrics::HttpHandler admin_routes(metrics::Exporter& exporter, Readiness readine
   };
 }
 
-// Kept alive by the server and by every handle that is not closed yet.
-struct AdminServer::State {
+// Kept alive by the server and by every connection that is not closed yet.
+struct AdminServer::State final : Acceptor::Host, std::enable_shared_from_this<State> {
+  void on_accepted(Acceptor&, int fd, const sockaddr_storage& peer) noexcept override;
+  // Other parts of the process record that, and who scrapes tries again.
+  void on_accept_pause(Acceptor&, int) noexcept override {}
+  void make_room();
+
   uv_loop_t* loop = nullptr;
   metrics::HttpHandler handler;
   AdminObserver observer;
   std::size_t connections_max = 0;
   std::uint64_t timeout_milliseconds = 0;
-  std::vector<Listener*> listeners;
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
   std::unordered_set<Connection*> connections;
+  std::uint64_t turns = 0;                      // counts what Connection::since orders
   std::array<char, read_octets> read_buffer{};  // one for all: what is left over is copied out
   bool closed = false;
-};
-
-struct AdminServer::Listener {
-  uv_tcp_t handle{};
-  std::shared_ptr<State> state;
-
-  static void on_connection(uv_stream_t* stream, int status) noexcept;
-  void close() {
-    uv_close(reinterpret_cast<uv_handle_t*>(&handle),
-             [](uv_handle_t* closed) noexcept { delete static_cast<Listener*>(closed->data); });
-  }
 };
 
 struct AdminServer::Connection {
   explicit Connection(std::shared_ptr<State> s) : state(std::move(s)), http(state->handler) {}
 
-  void start();
+  void start(int fd);
   void read();
   void answer();
   void sent();
@@ -110,28 +96,37 @@ struct AdminServer::Connection {
   std::string input;   // received, not yet parsed: at most one read
   std::string output;  // on its way
   int open_handles = 2;
+  std::uint64_t since = 0;  // when its client was waited for anew, in State::turns
   std::size_t discarded = 0;
   bool writing = false;
   bool lingering = false;
   bool closing = false;
 };
 
-void AdminServer::Listener::on_connection(uv_stream_t* stream, int status) noexcept {
-  if (status < 0) return;
-  const auto& state = static_cast<Listener*>(stream->data)->state;
-  auto* connection = new Connection(state);
-  uv_tcp_init(state->loop, &connection->tcp);
-  uv_timer_init(state->loop, &connection->timer);
+void AdminServer::State::on_accepted(Acceptor&, int fd, const sockaddr_storage&) noexcept {
+  if (connections.size() >= connections_max) make_room();
+  auto* connection = new Connection(shared_from_this());
+  uv::init(*loop, connection->tcp);
+  uv::init(*loop, connection->timer);
   connection->tcp.data = connection->timer.data = connection;
-  state->connections.insert(connection);
-  // One too many is taken and dropped: left in the backlog it would wait and be served too late.
-  const bool taken = uv_accept(stream, connection->stream()) == 0;
-  if (!taken || state->connections.size() > state->connections_max) return connection->close();
-  connection->start();
+  connections.insert(connection);
+  connection->start(fd);
 }
 
-void AdminServer::Connection::start() {
-  uv_tcp_nodelay(&tcp, 1);
+void AdminServer::State::make_room() {
+  const auto order = [](const Connection* c) { return std::pair(c->writing, c->since); };
+  const auto longest =
+      std::min_element(connections.begin(), connections.end(),
+                       [&](const Connection* a, const Connection* b) { return order(a) < order(b); });
+  (*longest)->close();
+}
+
+void AdminServer::Connection::start(int fd) {
+  since = ++state->turns;
+  if (!uv::open(tcp, fd).ok()) {
+    ::close(fd);
+    return close();
+  }
   restart_timer(state->timeout_milliseconds);
   read();
 }
@@ -139,11 +134,11 @@ void AdminServer::Connection::start() {
 // The whole request, from its first octet to the end of its response, has one deadline: trickling
 // octets does not extend it.
 void AdminServer::Connection::restart_timer(std::uint64_t milliseconds) {
-  uv_timer_start(&timer, [](uv_timer_t* fired) noexcept { of(fired).close(); }, milliseconds, 0);
+  uv::start(timer, [](uv_timer_t* fired) noexcept { of(fired).close(); }, milliseconds, 0);
 }
 
 void AdminServer::Connection::read() {
-  uv_read_start(
+  uv::start_reading(
       stream(),
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
         auto& memory = of(handle).state->read_buffer;
@@ -177,9 +172,10 @@ void AdminServer::Connection::answer() {
   if (state->observer) state->observer(fed.route, fed.status);
   const uv_buf_t buffer = uv_buf_init(output.data(), static_cast<unsigned>(output.size()));
   writing = true;
-  uv_read_stop(stream());
-  const int queued =
-      uv_write(&write_request, stream(), &buffer, 1, [](uv_write_t* request, int status) noexcept {
+  uv::stop_reading(stream());
+  since = ++state->turns;
+  const uv::Status queued =
+      uv::write(write_request, stream(), buffer, [](uv_write_t* request, int status) noexcept {
         Connection& self = of(request->handle);
         self.writing = false;
         if (self.closing) return;
@@ -188,10 +184,11 @@ void AdminServer::Connection::answer() {
         self.sent();
         self.answer();
       });
-  if (queued != 0) close();
+  if (!queued.ok()) close();
 }
 
 void AdminServer::Connection::sent() {
+  since = ++state->turns;
   output.clear();
   if (http.closing()) return linger();
   restart_timer(state->timeout_milliseconds);
@@ -202,8 +199,7 @@ void AdminServer::Connection::sent() {
 void AdminServer::Connection::linger() {
   lingering = true;
   restart_timer(linger_milliseconds);
-  const int queued = uv_shutdown(&shutdown_request, stream(), [](uv_shutdown_t*, int) noexcept {});
-  if (queued != 0) close();
+  if (!uv::shutdown(shutdown_request, stream(), [](uv_shutdown_t*, int) noexcept {}).ok()) close();
 }
 
 void AdminServer::Connection::close() {
@@ -230,19 +226,13 @@ std::expected<std::unique_ptr<AdminServer>, std::string> AdminServer::listen(uv_
   state->timeout_milliseconds = std::uint64_t{admin.timeout_seconds} * 1000;
   std::unique_ptr<AdminServer> server(new AdminServer(state));  // closes what is open on failure
   for (const config::Socket& socket : admin.sockets) {
-    auto* listener = new Listener;
-    listener->state = state;
-    uv_tcp_init(&loop, &listener->handle);
-    listener->handle.data = listener;
-    state->listeners.push_back(listener);
-    const sockaddr_storage address = socket_address(socket);
-    const unsigned flags = socket.address.v6 ? UV_TCP_IPV6ONLY : 0;
-    int error = uv_tcp_bind(&listener->handle, reinterpret_cast<const sockaddr*>(&address), flags);
-    if (error == 0)
-      error = uv_listen(reinterpret_cast<uv_stream_t*>(&listener->handle), backlog, Listener::on_connection);
-    if (error != 0)
+    const int fd = bound(socket, false);
+    auto acceptor =
+        fd < 0 ? std::unexpected(std::string(std::strerror(errno))) : Acceptor::listen(loop, fd, *state);
+    if (!acceptor)
       return std::unexpected(
-          fmt::format("admin: can not listen on port {}: {}", socket.port, uv_strerror(error)));
+          fmt::format("admin: can not listen on port {}: {}", socket.port, acceptor.error()));
+    state->acceptors.push_back(std::move(*acceptor));
   }
   return server;
 }
@@ -253,19 +243,19 @@ AdminServer::~AdminServer() { close(); }
 
 void AdminServer::close() {
   if (std::exchange(state_->closed, true)) return;
-  for (Listener* listener : std::exchange(state_->listeners, {})) listener->close();
+  state_->acceptors.clear();
   const std::vector<Connection*> open(state_->connections.begin(), state_->connections.end());
   for (Connection* connection : open) connection->close();
 }
 
 std::vector<std::uint16_t> AdminServer::ports() const {
   std::vector<std::uint16_t> ports;
-  for (const Listener* listener : state_->listeners) {
+  for (const auto& acceptor : state_->acceptors) {
     sockaddr_storage storage{};
-    int size = sizeof storage;
-    uv_tcp_getsockname(&listener->handle, reinterpret_cast<sockaddr*>(&storage), &size);
+    socklen_t size = sizeof storage;
+    const int named = getsockname(acceptor->descriptor(), reinterpret_cast<sockaddr*>(&storage), &size);
     // sin_port and sin6_port are at the same place.
-    ports.push_back(ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port));
+    ports.push_back(named == 0 ? ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port) : 0);
   }
   return ports;
 }

@@ -1,7 +1,9 @@
 // The operators' door: /metrics, /healthz and /readyz over plain HTTP, on loopback by default.
 //
 // Bounded: so many connections, so many octets of a request, so long for a request and its response.
-// One response is on its way at a time; while it is, nothing is read.
+// One response is on its way at a time; while it is, nothing is read. When all connections are taken, the one
+// that has waited longest for its client makes room: first those that have no complete request, then those
+// whose client does not read its response. So nobody can keep /metrics from others by doing nothing.
 //
 //   auto server = AdminServer::listen(loop, config.admin, admin_routes(exporter, readiness), observer);
 //   ...
@@ -23,11 +25,15 @@
 
 namespace portcullis::net {
 
-// Why the gateway is not ready, one sentence each; empty: it is.
-using Readiness = std::function<std::vector<std::string>()>;
+// Why the gateway is not well, or not ready, one sentence each; empty: it is.
+using Reasons = std::function<std::vector<std::string>()>;
+struct Conditions {
+  Reasons health;
+  Reasons readiness;
+};
 
-// /metrics, /healthz (200 as long as the loop runs), /readyz (200, or 503 and the reasons).
-metrics::HttpHandler admin_routes(metrics::Exporter& exporter, Readiness readiness);
+// /metrics; /healthz and /readyz: 200, or 503 and the reasons.
+metrics::HttpHandler admin_routes(metrics::Exporter& exporter, Conditions conditions);
 
 // Called for each response, those to hostile requests included.
 using AdminObserver = std::function<void(metrics::Route route, unsigned status)>;
@@ -50,7 +56,6 @@ class AdminServer {
 
  private:
   struct State;
-  struct Listener;
   struct Connection;
   explicit AdminServer(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;

@@ -56,11 +56,26 @@ session::Now ClientConnection::now() { return worker_.now(); }
 
 UpstreamPool& ClientConnection::pool() { return *generation_->pools[listener_.upstream_index]; }
 
-bool ClientConnection::accept(uv_stream_t* server) {
-  sockaddr_storage storage{};
-  if (!stream_.tcp().accept(server) || !stream_.tcp().peer(storage)) return false;
-  address_ = address_of(storage, port_);
-  return true;
+bool ClientConnection::accept(int fd, const sockaddr_storage& peer) {
+  address_ = address_of(peer, port_);
+  return stream_.tcp().adopt(fd);
+}
+
+policy::IpNetwork ClientConnection::network() const {
+  const policy::ConnectionRule& rule = generation_->snapshot->config->policy.connections;
+  return policy::network_of(address_, rule.ipv4_prefix_bits, rule.ipv6_prefix_bits);
+}
+
+bool ClientConnection::take_share() {
+  holds_share_ = generation_->snapshot->lasting.places->join(
+      listener_name(), listener_.settings.limits.connections, network());
+  return holds_share_;
+}
+
+void ClientConnection::leave_place() {
+  ListenerPlaces& places = *generation_->snapshot->lasting.places;
+  if (holds_share_) places.part(listener_name(), network());
+  if (holds_place) places.leave(listener_name());
 }
 
 void ClientConnection::await_proxy_header() {
@@ -233,6 +248,12 @@ void ClientConnection::drain() {
   perform();
 }
 
+void ClientConnection::next_turn() {
+  if (dead_ || closing_) return;
+  session_->next_turn(now(), worker_.effects());
+  perform();
+}
+
 void ClientConnection::sweep(std::int64_t mono_ms) {
   if (dead_) return;
   if (closing_) {
@@ -288,6 +309,7 @@ void ClientConnection::perform() {
     }
     finish();
   } else {
+    if (session_->wants_turn()) worker_.next_turn(*this);
     update_reading();
   }
 }

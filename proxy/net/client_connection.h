@@ -2,6 +2,8 @@
 // its effects. It decides nothing about mail.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,7 +32,7 @@ class ClientConnection final : public SecureStream::Handler {
   ClientConnection(Worker& worker, std::shared_ptr<Generation> generation, std::size_t listener);
   ~ClientConnection();
 
-  bool accept(uv_stream_t* server);
+  bool accept(int fd, const sockaddr_storage& peer);  // closes fd when that fails
   const policy::IpAddress& address() const { return address_; }
   void start(std::string id);
   // Reads the PROXY header first; Worker::admit follows.
@@ -46,6 +48,7 @@ class ClientConnection final : public SecureStream::Handler {
   void on_upstream_writable();
   void on_auth(std::uint32_t attempt, auth::Outcome outcome);
   void drain();
+  void next_turn();
   void sweep(std::int64_t mono_ms);
   void add_buffered(Buffered& sum) const;
   // The drain's deadline has passed. at_once: nothing is waited for any more.
@@ -56,9 +59,13 @@ class ClientConnection final : public SecureStream::Handler {
   const std::string& listener_name() const { return listener_.settings.name; }
   std::uint16_t listener_label() const { return listener_.label; }
   const std::shared_ptr<Generation>& generation() const { return generation_; }
-  std::size_t index = 0;     // in the worker's table
-  bool owes_close = false;   // to the ConnectionCounter
-  bool holds_place = false;  // among its listener's connections
+  // Of the places for connections (listener_places.h), as a client of its network. False: no more for that.
+  bool take_share();
+  void leave_place();
+  std::size_t index = 0;        // in the worker's table
+  bool waits_for_turn = false;  // in the worker's list
+  bool owes_close = false;      // to the ConnectionCounter
+  bool holds_place = false;     // among its listener's connections
 
  private:
   void on_plain(std::string_view bytes) noexcept override;
@@ -77,6 +84,7 @@ class ClientConnection final : public SecureStream::Handler {
   void update_reading();
   void finish();
   void close_now();
+  policy::IpNetwork network() const;
   session::Now now();
   UpstreamPool& pool();
 
@@ -97,8 +105,9 @@ class ClientConnection final : public SecureStream::Handler {
   std::int64_t handshake_started_ms_ = 0;
   std::shared_ptr<ClientConnection*> token_;  // for answers from other threads and timers
   bool counted_ = false;
-  bool closing_ = false;  // the session is over; what is queued goes out first
-  bool shut_ = false;     // our side of the connection is closed
+  bool holds_share_ = false;  // of the places
+  bool closing_ = false;      // the session is over; what is queued goes out first
+  bool shut_ = false;         // our side of the connection is closed
   bool dead_ = false;
 };
 

@@ -1,12 +1,14 @@
 #include "proxy/net/gateway.h"
 
 #include <signal.h>
-#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
+#include "proxy/config/descriptors.h"
 #include "proxy/net/sockets.h"
 
 namespace portcullis::net {
@@ -18,12 +20,8 @@ constexpr std::int64_t first_probe_ms = 3'000;  // waited for, so that the first
 constexpr std::int64_t housekeeping_ms = 60'000;
 constexpr std::int64_t memory_ms = 1'000;
 constexpr std::size_t buffer_octets = 64 * 1024;
+constexpr std::chrono::seconds stuck{10};  // since a worker's loop turned last: it serves nobody any more
 constexpr std::array<int, 3> handled = {SIGTERM, SIGINT, SIGHUP};
-
-template <typename T>
-uv_handle_t* handle_of(T* handle) {
-  return reinterpret_cast<uv_handle_t*>(handle);  // NOLINT: libuv's inheritance
-}
 
 }  // namespace
 
@@ -38,16 +36,28 @@ Gateway::Gateway(std::shared_ptr<const Snapshot> snapshot, std::vector<std::vect
       signals_(handled.size()),
       read_buffer_(buffer_octets),
       plain_buffer_(buffer_octets),
-      context_{&loop_, read_buffer_, plain_buffer_} {
-  uv_loop_init(&loop_);
+      context_{&loop_, read_buffer_, plain_buffer_},
+      manager_(ServiceManager::from_environment()) {
+  loop_ready_ = uv::init(loop_);
+  if (!loop_ready_.ok()) return;
   context_.turn_end.start(loop_);
+  timer_.data = this;
+  uv::init(loop_, timer_);
 }
 
 Gateway::~Gateway() {
   workers_.clear();
+  for (const auto& sockets : sockets_) {
+    for (const BoundSocket& socket : sockets) ::close(socket.fd);
+  }
+  if (!loop_ready_.ok()) return;
+  prober_.reset();
+  admin_.reset();
+  for (std::size_t i = 0; i < signals_ready_; ++i) uv_close(uv::handle_of(&signals_[i]), nullptr);
+  uv_close(uv::handle_of(&timer_), nullptr);
   context_.turn_end.close();
-  uv_run(&loop_, UV_RUN_NOWAIT);
-  uv_loop_close(&loop_);
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  uv::close(loop_);
 }
 
 void Gateway::event(metrics::EventRecord::Level level, std::string name,
@@ -58,9 +68,11 @@ void Gateway::event(metrics::EventRecord::Level level, std::string name,
 
 std::expected<int, std::string> Gateway::run() {
   signal(SIGPIPE, SIG_IGN);  // NOLINT: a peer that goes away is an error code, not a signal
+  if (!loop_ready_.ok()) return std::unexpected("the main loop can not start: " + loop_ready_.text());
   auto& telemetry = *snapshot_->lasting.telemetry;
   auto admin = AdminServer::listen(
-      loop_, snapshot_->config->admin, admin_routes(telemetry.exporter, [this] { return readiness(); }),
+      loop_, snapshot_->config->admin,
+      admin_routes(telemetry.exporter, {[this] { return health(); }, [this] { return readiness(); }}),
       [&telemetry](metrics::Route route, unsigned status) {
         telemetry.shared.add<metrics::Metric::admin_requests>(route, metrics::http_code_index(status));
       });
@@ -71,21 +83,7 @@ std::expected<int, std::string> Gateway::run() {
   telemetry.levels.set<metrics::Metric::config_last_reload_successful>(1);
   telemetry.levels.set<metrics::Metric::config_last_reload_success>(
       static_cast<double>(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
-  for (std::size_t i = 0; i < handled.size(); ++i) {
-    signals_[i].data = this;
-    uv_signal_init(&loop_, &signals_[i]);
-    uv_signal_start(
-        &signals_[i],
-        [](uv_signal_t* handle, int number) { static_cast<Gateway*>(handle->data)->on_signal(number); },
-        handled[i]);
-  }
-  timer_.data = this;
-  uv_timer_init(&loop_, &timer_);
-  uv_timer_start(
-      &timer_, [](uv_timer_t* timer) { static_cast<Gateway*>(timer->data)->tick(); }, tick_ms, tick_ms);
-  uv_update_time(&loop_);
-  started_ms_ = static_cast<std::int64_t>(uv_now(&loop_));
-  sd_watchdog_enabled(0, &watchdog_us_);
+  if (auto started = start_loop(); !started) return std::unexpected(started.error());
   prober_ = std::make_unique<Prober>(
       context_, [this](const config::Upstream& upstream, const config::Server& server, bool up,
                        const std::string& text) {
@@ -98,19 +96,47 @@ std::expected<int, std::string> Gateway::run() {
       });
   prober_->use(snapshot_);
   uv_run(&loop_, UV_RUN_DEFAULT);
+  if (!start_error_.empty()) return std::unexpected(start_error_);
   return 0;
+}
+
+std::expected<void, std::string> Gateway::start_loop() {
+  for (std::size_t i = 0; i < handled.size(); ++i) {
+    signals_[i].data = this;
+    uv::Status status = uv::init(loop_, signals_[i]);
+    if (status.ok()) {
+      ++signals_ready_;
+      status = uv::start(
+          signals_[i],
+          [](uv_signal_t* handle, int number) { static_cast<Gateway*>(handle->data)->on_signal(number); },
+          handled[i]);
+    }
+    if (!status.ok()) return std::unexpected("signals can not be handled: " + status.text());
+  }
+  uv::start(timer_, [](uv_timer_t* timer) { static_cast<Gateway*>(timer->data)->tick(); }, tick_ms, tick_ms);
+  uv_update_time(&loop_);
+  started_ms_ = static_cast<std::int64_t>(uv_now(&loop_));
+  share_out_descriptors();
+  return {};
+}
+
+void Gateway::share_out_descriptors() {
+  const std::uint64_t clients =
+      config::clients_within(config::descriptors_of(*snapshot_->config), config::descriptor_limit());
+  snapshot_->lasting.places->set_most(clients);
 }
 
 void Gateway::start_workers() {
   serving_ = true;
-  for (std::size_t i = 0; i < sockets_.size(); ++i) {
+  for (std::size_t i = 0; i < sockets_.size() && start_error_.empty(); ++i) {
     workers_.push_back(std::make_unique<Worker>(i, snapshot_));
-    workers_.back()->run(sockets_[i]);
+    if (const auto runs = workers_.back()->run(std::exchange(sockets_[i], {})); !runs)
+      start_error_ = runs.error();
   }
-  sockets_.clear();
+  if (!start_error_.empty()) return finish();
   event(metrics::EventRecord::Level::info, "started",
         {{"config", snapshot_->config->path}, {"workers", std::to_string(workers_.size())}}, "serving");
-  sd_notify(0, "READY=1\nSTATUS=serving");
+  manager_.state("READY=1\nSTATUS=serving");
   if (reload_wanted_) reload();
 }
 
@@ -127,7 +153,7 @@ void Gateway::tick() {
   }
   if (!serving_ && !draining_ && (prober_->first_round_done() || now - started_ms_ > first_probe_ms))
     start_workers();
-  if (watchdog_us_ > 0) sd_notify(0, "WATCHDOG=1");
+  manager_.tick(now, health().empty());
   if (!draining_) return;
   if (sessions() == 0) return finish();
   if (now >= drain_end_ms_ && !killed_) {
@@ -165,7 +191,7 @@ void Gateway::on_signal(int number) {
 
 void Gateway::drain() {
   draining_ = true;
-  sd_notify(0, "STOPPING=1\nSTATUS=draining");
+  manager_.state("STOPPING=1\nSTATUS=draining");
   event(metrics::EventRecord::Level::info, "draining", {{"sessions", std::to_string(sessions())}},
         "no new sessions are taken; open transactions may end");
   snapshot_->lasting.telemetry->levels.set<metrics::Metric::draining>(1);
@@ -175,12 +201,10 @@ void Gateway::drain() {
 }
 
 void Gateway::finish() {
-  event(metrics::EventRecord::Level::info, "stopped", {}, "bye");
+  if (std::exchange(finished_, true)) return;
+  if (start_error_.empty()) event(metrics::EventRecord::Level::info, "stopped", {}, "bye");
   workers_.clear();  // stops and joins each
-  prober_.reset();
-  admin_.reset();
-  for (uv_signal_t& handle : signals_) uv_close(handle_of(&handle), nullptr);
-  uv_close(handle_of(&timer_), nullptr);
+  uv_stop(&loop_);
 }
 
 void Gateway::reload() {
@@ -194,18 +218,16 @@ void Gateway::reload() {
   if (draining_) return;
   reload_wanted_ = !serving_;
   if (reload_wanted_) return;
-  sd_notify(0, "RELOADING=1");
+  manager_.state("RELOADING=1");
   snapshot_->lasting.journal->reopen();
   const std::shared_ptr<const config::Config> config = load_();
   if (!config) {
     failed("see the problems told before this record");
-    sd_notify(0, "READY=1\nSTATUS=serving; the last reload failed");
+    manager_.state("READY=1\nSTATUS=serving; the last reload failed");
     return;
   }
-  std::vector<std::string> known;
-  for (const auto& [key, listener] : socket_keys(*snapshot_->config)) known.push_back(key);
   // The snapshot comes last: with it the metrics speak of the new configuration.
-  auto sockets = bind_sockets(*config, workers_.size(), known);
+  auto sockets = bind_sockets(*config, workers_.size(), snapshot_->config.get());
   auto snapshot =
       sockets ? make_snapshot(config, snapshot_->lasting, snapshot_.get())
               : std::expected<std::shared_ptr<const Snapshot>, std::string>(std::unexpected(sockets.error()));
@@ -213,13 +235,14 @@ void Gateway::reload() {
     if (sockets) close_sockets(*sockets);
     telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::failure);
     failed(snapshot.error());
-    sd_notify(0, "READY=1\nSTATUS=serving; the last reload failed");
+    manager_.state("READY=1\nSTATUS=serving; the last reload failed");
     return;
   }
   const auto keys = socket_keys(*config);
   for (std::size_t i = 0; i < workers_.size(); ++i)
     workers_[i]->reload(*snapshot, std::move((*sockets)[i]), keys);
   snapshot_ = *snapshot;
+  share_out_descriptors();
   snapshot_->lasting.lockout->use(config->auth.lockout);
   taken_(*snapshot_->config);
   prober_->use(snapshot_);
@@ -231,7 +254,7 @@ void Gateway::reload() {
   event(metrics::EventRecord::Level::info, "reloaded", {{"config", config->path}},
         "new sessions use the new configuration");
   tell_what_needs_a_restart();
-  sd_notify(0, "READY=1\nSTATUS=serving");
+  manager_.state("READY=1\nSTATUS=serving");
 }
 
 // What this process can not change any more: said, so that nobody takes a reload for the change.
@@ -253,8 +276,19 @@ void Gateway::tell_what_needs_a_restart() {
         "these differ from what they were at the start, and change with a restart only");
 }
 
-std::vector<std::string> Gateway::readiness() const {
+std::vector<std::string> Gateway::health() const {
   std::vector<std::string> reasons;
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const auto since = workers_[i]->since_last_turn();
+    if (since < stuck) continue;
+    reasons.push_back("worker " + std::to_string(i) + " has not answered for " +
+                      std::to_string(std::chrono::floor<std::chrono::seconds>(since).count()) + " seconds");
+  }
+  return reasons;
+}
+
+std::vector<std::string> Gateway::readiness() const {
+  std::vector<std::string> reasons = health();
   if (draining_) reasons.emplace_back("draining");
   if (!serving_) reasons.emplace_back("starting");
   for (std::size_t i = 0; i < snapshot_->config->upstreams.size(); ++i) {
@@ -268,6 +302,10 @@ void Gateway::collect() {
   const Lasting& lasting = snapshot_->lasting;
   const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   metrics::Levels& levels = lasting.telemetry->levels;
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    levels.set<metrics::Metric::worker_turn_age>(
+        i, std::chrono::duration<double>(workers_[i]->since_last_turn()).count());
+  }
   const auto sink = metrics::Sink{static_cast<std::uint8_t>(at_start_->journal.sink)};
   levels.set<metrics::Metric::log_records_dropped>(sink, static_cast<double>(lasting.journal->dropped()));
   levels.set<metrics::Metric::auth_blocked_entries>(

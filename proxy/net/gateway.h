@@ -14,7 +14,9 @@
 
 #include "proxy/net/admin.h"
 #include "proxy/net/prober.h"
+#include "proxy/net/service_manager.h"
 #include "proxy/net/snapshot.h"
+#include "proxy/net/uv_calls.h"
 #include "proxy/net/worker.h"
 
 namespace portcullis::net {
@@ -38,6 +40,7 @@ class Gateway {
  private:
   void on_signal(int number);
   void tick();
+  std::expected<void, std::string> start_loop();
   void start_workers();
   void reload();
   void tell_what_needs_a_restart();
@@ -46,6 +49,8 @@ class Gateway {
   void finish();
   void collect();
   std::vector<std::string> readiness() const;
+  std::vector<std::string> health() const;
+  void share_out_descriptors();
   void event(metrics::EventRecord::Level level, std::string name,
              std::vector<std::pair<std::string, std::string>> fields, std::string message);
   std::size_t sessions() const;
@@ -59,6 +64,8 @@ class Gateway {
   std::int64_t housekeeping_due_ms_ = 0;
   std::int64_t memory_due_ms_ = 0;
   uv_loop_t loop_{};
+  uv::Status loop_ready_ = 0;
+  std::size_t signals_ready_ = 0;
   std::vector<uv_signal_t> signals_;
   uv_timer_t timer_{};
   std::vector<char> read_buffer_, plain_buffer_;
@@ -68,11 +75,13 @@ class Gateway {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::int64_t started_ms_ = 0;
   std::int64_t drain_end_ms_ = 0;
-  std::uint64_t watchdog_us_ = 0;
+  ServiceManager manager_;
+  std::string start_error_;
   bool serving_ = false;
   bool reload_wanted_ = false;  // while it was starting
   bool draining_ = false;
   bool killed_ = false;
+  bool finished_ = false;
 };
 
 }  // namespace portcullis::net

@@ -1,5 +1,7 @@
 #include "proxy/net/mailbox.h"
 
+#include "proxy/net/uv_calls.h"
+
 namespace portcullis::net {
 
 namespace {
@@ -19,7 +21,7 @@ void Mailbox::post(std::function<void()> task) {
   const std::lock_guard lock(mutex_);
   if (bell_ == nullptr) return;
   tasks_.push_back(std::move(task));
-  uv_async_send(bell_);
+  uv::ring(*bell_);
 }
 
 Mailbox::Tasks Mailbox::take() {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "proxy/net/upstream_connection.h"
+#include "proxy/net/uv_calls.h"
 
 namespace portcullis::net {
 
@@ -42,12 +43,12 @@ class OneProbe final : public UpstreamConnection::Owner {
     std::vector<char> read_buffer(buffer_octets);
     std::vector<char> plain_buffer(buffer_octets);
     uv_loop_t loop{};
-    uv_loop_init(&loop);
+    if (const uv::Status made = uv::init(loop); !made.ok()) return {false, name + made.text()};
     LoopContext context{&loop, read_buffer, plain_buffer};
     context.turn_end.start(loop);
     uv_timer_t timer{};
     timer.data = this;
-    uv_timer_init(&loop, &timer);
+    uv::init(loop, timer);
     {
       UpstreamConnection connection(
           context,
@@ -56,8 +57,8 @@ class OneProbe final : public UpstreamConnection::Owner {
       connection_ = &connection;
       connection.deadline_ms =
           static_cast<std::int64_t>(uv_now(&loop)) + std::int64_t{upstream.connect_timeout_seconds} * 1000;
-      uv_timer_start(
-          &timer, [](uv_timer_t* handle) { static_cast<OneProbe*>(handle->data)->look_at_clock(); }, clock_ms,
+      uv::start(
+          timer, [](uv_timer_t* handle) { static_cast<OneProbe*>(handle->data)->look_at_clock(); }, clock_ms,
           clock_ms);
       connection.open();
       while (!line_) uv_run(&loop, UV_RUN_ONCE);
@@ -66,7 +67,7 @@ class OneProbe final : public UpstreamConnection::Owner {
     uv_close(reinterpret_cast<uv_handle_t*>(&timer), nullptr);  // NOLINT: libuv's inheritance
     context.turn_end.close();
     uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
+    uv::close(loop);
     return {line_->ok, name + line_->text};
   }
 

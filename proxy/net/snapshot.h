@@ -20,6 +20,7 @@
 #include "proxy/net/listener_places.h"
 #include "proxy/net/memory_guard.h"
 #include "proxy/net/tls_context.h"
+#include "proxy/net/trouble.h"
 #include "proxy/net/upstream_health.h"
 #include "proxy/session/environment.h"
 
@@ -58,6 +59,7 @@ struct Lasting {
   std::shared_ptr<Telemetry> telemetry;
   std::shared_ptr<MemoryGuard> memory = std::make_shared<MemoryGuard>();
   std::shared_ptr<ListenerPlaces> places = std::make_shared<ListenerPlaces>();
+  std::shared_ptr<Trouble> trouble = std::make_shared<Trouble>();
   std::shared_ptr<Retirement> retirement = std::make_shared<Retirement>();
 };
 

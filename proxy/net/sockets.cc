@@ -10,39 +10,58 @@
 #include <cerrno>
 #include <cstring>
 
+#include "proxy/config/overlap.h"
+
 namespace portcullis::net {
 
 namespace {
 
-std::expected<int, std::string> bound(const config::Socket& socket_address) {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  if (socket_address.address.v6) {
-    auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);  // NOLINT: sockets API
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(socket_address.port);
-    std::memcpy(&v6->sin6_addr, socket_address.address.octets.data(), 16);
-    size = sizeof(sockaddr_in6);
-  } else {
-    auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);  // NOLINT
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(socket_address.port);
-    std::memcpy(&v4->sin_addr, socket_address.address.octets.data(), 4);
-    size = sizeof(sockaddr_in);
-  }
-  const int fd = socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return std::unexpected(std::strerror(errno));
+// What goes wrong is in errno, and the socket is closed.
+int failed(int fd) {
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+bool turned_on(int fd, int level, int option) {
   const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  // "[::]:25" is IPv6 alone: an admin who wants IPv4 too says so, and each can then fail by itself.
-  if (socket_address.address.v6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&storage), size) != 0) {  // NOLINT
-    const std::string error = std::strerror(errno);
-    close(fd);
-    return std::unexpected(error);
+  return setsockopt(fd, level, option, &on, sizeof on) == 0;
+}
+
+// Listens on an address that nobody else listens on, be it with SO_REUSEPORT; then lets the sockets of our
+// own workers share it. Binding alone would not tell: of two gateways that start at once both could bind.
+int listening_alone(const config::Socket& socket) {
+  const int fd = bound(socket, false);
+  if (fd < 0) return fd;
+  return listen(fd, 1) == 0 && turned_on(fd, SOL_SOCKET, SO_REUSEPORT) ? fd : failed(fd);
+}
+
+bool is_ours(const config::Config& config, const config::Socket& socket) {
+  return std::any_of(config.listeners.begin(), config.listeners.end(), [&](const config::Listener& listener) {
+    return std::any_of(listener.sockets.begin(), listener.sockets.end(),
+                       [&](const config::Socket& own) { return config::overlap(own, socket); });
+  });
+}
+
+// A socket for each worker, all listening: from here on no other gateway gets the address.
+// `ours`: some of it is listened on by this process already, so that nobody else can.
+std::expected<std::vector<int>, std::string> shared(const config::Socket& socket, std::size_t workers,
+                                                    bool ours) {
+  std::vector<int> fds;
+  const int guard = ours ? -1 : listening_alone(socket);
+  int error = guard < 0 && !ours ? errno : 0;
+  while (error == 0 && fds.size() < workers) {
+    int fd = bound(socket, true);
+    if (fd >= 0 && listen(fd, SOMAXCONN) != 0) fd = failed(fd);
+    fd < 0 ? static_cast<void>(error = errno) : fds.push_back(fd);
   }
-  return fd;
+  if (guard >= 0) close(guard);
+  if (error == 0) return fds;
+  for (const int fd : fds) close(fd);
+  std::string text = std::strerror(error);
+  if (error == EADDRINUSE) text += " (another process, or another gateway, listens there)";
+  return std::unexpected(text);
 }
 
 bool listens_for_tcp(int fd) {
@@ -70,6 +89,32 @@ std::vector<int> passed(const std::string& name) {
 
 }  // namespace
 
+int bound(const config::Socket& socket_address, bool share) {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  if (socket_address.address.v6) {
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);  // NOLINT: sockets API
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(socket_address.port);
+    std::memcpy(&v6->sin6_addr, socket_address.address.octets.data(), 16);
+    size = sizeof(sockaddr_in6);
+  } else {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);  // NOLINT
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(socket_address.port);
+    std::memcpy(&v4->sin_addr, socket_address.address.octets.data(), 4);
+    size = sizeof(sockaddr_in);
+  }
+  const int fd = socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return fd;
+  // "[::]:25" is IPv6 alone: an admin who wants IPv4 too says so, and each can then fail by itself.
+  const bool ready = turned_on(fd, SOL_SOCKET, SO_REUSEADDR) &&
+                     (!share || turned_on(fd, SOL_SOCKET, SO_REUSEPORT)) &&
+                     (!socket_address.address.v6 || turned_on(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+                     bind(fd, reinterpret_cast<const sockaddr*>(&storage), size) == 0;  // NOLINT
+  return ready ? fd : failed(fd);
+}
+
 std::string socket_key(const config::Socket& socket) {
   return policy::to_string(socket.address) + '/' + std::to_string(socket.port);
 }
@@ -90,27 +135,29 @@ void close_sockets(const std::vector<std::vector<BoundSocket>>& sockets) {
   }
 }
 
-std::expected<std::vector<std::vector<BoundSocket>>, std::string> bind_sockets(
-    const config::Config& config, std::size_t workers, const std::vector<std::string>& known) {
+std::expected<std::vector<std::vector<BoundSocket>>, std::string> bind_sockets(const config::Config& config,
+                                                                               std::size_t workers,
+                                                                               const config::Config* before) {
   std::vector<std::vector<BoundSocket>> sockets(workers);
+  const auto known =
+      before != nullptr ? socket_keys(*before) : std::vector<std::pair<std::string, std::size_t>>();
   const auto is_known = [&](const std::string& key) {
-    return std::find(known.begin(), known.end(), key) != known.end();
+    return std::any_of(known.begin(), known.end(), [&](const auto& each) { return each.first == key; });
   };
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const config::Listener& listener = config.listeners[i];
     for (const config::Socket& socket : listener.sockets) {
       const std::string key = socket_key(socket);
       if (is_known(key)) continue;
-      for (std::size_t worker = 0; worker < workers; ++worker) {
-        const auto fd = bound(socket);
-        if (!fd) {
-          close_sockets(sockets);
-          return std::unexpected("listener \"" + listener.name + "\": can not bind " +
-                                 policy::to_string(socket.address) + " port " + std::to_string(socket.port) +
-                                 ": " + fd.error());
-        }
-        sockets[worker].push_back({*fd, i, key});
+      const auto fds = shared(socket, workers, before != nullptr && is_ours(*before, socket));
+      if (!fds) {
+        close_sockets(sockets);
+        return std::unexpected("listener \"" + listener.name + "\": can not listen on " +
+                               policy::to_string(socket.address) + " port " + std::to_string(socket.port) +
+                               ": " + fds.error());
       }
+      for (std::size_t worker = 0; worker < workers; ++worker)
+        sockets[worker].push_back({(*fds)[worker], i, key});
     }
     if (listener.systemd_name.empty() || is_known("systemd/" + listener.systemd_name)) continue;
     const std::vector<int> fds = passed(listener.systemd_name);

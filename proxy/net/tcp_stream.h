@@ -56,7 +56,7 @@ class TcpStream {
   TcpStream(const TcpStream&) = delete;
   TcpStream& operator=(const TcpStream&) = delete;
 
-  bool accept(uv_stream_t* server);
+  bool adopt(int fd);  // an accepted connection; closes it when that fails
   int connect(const sockaddr* address);
   void reopen();  // a socket of its own for another attempt to connect
   void read(bool on);
@@ -73,7 +73,6 @@ class TcpStream {
   bool open() const { return handle_ != nullptr; }
   // Whether bytes (or the end) wait to be read.
   bool readable_now() const;
-  bool peer(sockaddr_storage& address) const;
 
  private:
   friend class TurnEnd;
@@ -85,7 +84,7 @@ class TcpStream {
   static void on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept;
   static void on_read(uv_stream_t* stream, ssize_t status, const uv_buf_t*) noexcept;
   static void on_written(uv_write_t* request, int status) noexcept;
-  bool find_descriptor();
+  int connected();
   void receive();
   void end(bool reset);
   void turn_over();

@@ -3,14 +3,15 @@
 #include <utility>
 
 #include "proxy/net/tcp_stream.h"
+#include "proxy/net/uv_calls.h"
 
 namespace portcullis::net {
 
 void TurnEnd::start(uv_loop_t& loop) {
-  uv_prepare_init(&loop, &prepare_);
+  uv::init(loop, prepare_);
   prepare_.data = this;
   // Right before the loop polls again: behind its reads, its timers and what those brought about.
-  uv_prepare_start(&prepare_, [](uv_prepare_t* handle) { static_cast<TurnEnd*>(handle->data)->flush(); });
+  uv::start(prepare_, [](uv_prepare_t* handle) { static_cast<TurnEnd*>(handle->data)->flush(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(&prepare_));  // NOLINT: libuv's inheritance
 }
 

@@ -35,7 +35,8 @@ UpstreamConnection::UpstreamConnection(LoopContext& context, Target target, Owne
 UpstreamConnection::~UpstreamConnection() {
   if (resolve_ != nullptr) {
     resolve_->owner = nullptr;
-    uv_cancel(reinterpret_cast<uv_req_t*>(&resolve_->request));  // NOLINT: libuv's inheritance
+    // Where it can not be cancelled any more, its callback finds no owner.
+    static_cast<void>(uv_cancel(reinterpret_cast<uv_req_t*>(&resolve_->request)));  // NOLINT
   }
 }
 

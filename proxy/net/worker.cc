@@ -1,41 +1,21 @@
 #include "proxy/net/worker.h"
 
-#include <openssl/rand.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
+#include <system_error>
 #include <utility>
+
+#include "proxy/net/worker_listening.h"
 
 namespace portcullis::net {
 
 namespace {
 
 constexpr std::uint64_t sweep_ms = 250;
-constexpr int backlog = 1024;
-
-constexpr std::string_view too_many_text =
-    "421 4.7.0 Too many connections from your network, try again later\r\n";
-constexpr std::string_view too_fast_text =
-    "421 4.7.0 Too many connections per minute from your network, try again later\r\n";
-constexpr std::string_view full_text = "421 4.3.2 Too many connections, try again later\r\n";
-constexpr std::string_view memory_text = "421 4.3.1 Short of memory, try again later\r\n";
-constexpr std::string_view not_a_balancer_text = "421 4.7.0 Your network may not connect here directly\r\n";
-constexpr std::string_view drain_text = "421 4.3.2 Service is closing, try again later\r\n";
-
-template <typename T>
-uv_handle_t* handle_of(T* handle) {
-  return reinterpret_cast<uv_handle_t*>(handle);  // NOLINT: libuv's inheritance
-}
 
 }  // namespace
-
-struct Worker::Listening {
-  uv_tcp_t tcp{};
-  Worker* worker = nullptr;
-  std::size_t listener = 0;
-  std::string key;
-};
 
 Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapshot)
     : index_(index),
@@ -43,26 +23,35 @@ Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapsho
       plain_buffer_(buffer_octets),
       context_{&loop_, read_buffer_, plain_buffer_},
       shard_(*snapshot->lasting.telemetry->workers[index]) {
-  uv_loop_init(&loop_);
+  generation_ = make_generation(snapshot);
+  ready_ = uv::init(loop_);
+  has_loop_ = ready_.ok();
+  if (!has_loop_) return;
   context_.turn_end.start(loop_);
-  async_.data = sweep_timer_.data = check_.data = this;
-  uv_async_init(&loop_, &async_, [](uv_async_t* async) {
+  async_.data = sweep_timer_.data = check_.data = idle_.data = this;
+  uv::init(loop_, sweep_timer_);
+  uv::init(loop_, check_);
+  uv::init(loop_, idle_);
+  // What died during this turn of the loop is freed at its end, never under its own feet.
+  uv::start(check_, [](uv_check_t* check) { static_cast<Worker*>(check->data)->bury_all(); });
+  ready_ = uv::init(loop_, async_, [](uv_async_t* async) {
     auto& self = *static_cast<Worker*>(async->data);
     for (const auto& task : self.mailbox_->take()) {
       task();
       self.settle();
     }
   });
-  uv_timer_init(&loop_, &sweep_timer_);
-  uv_check_init(&loop_, &check_);
-  // What died during this turn of the loop is freed at its end, never under its own feet.
-  uv_check_start(&check_, [](uv_check_t* check) { static_cast<Worker*>(check->data)->bury_all(); });
-  generation_ = make_generation(snapshot);
 }
 
 Worker::~Worker() {
-  stop();
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    stop();
+    thread_.join();
+  } else if (has_loop_) {
+    close_all();
+    uv_run(&loop_, UV_RUN_DEFAULT);
+    uv::close(loop_);
+  }
 }
 
 std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const Snapshot>& snapshot) {
@@ -81,19 +70,40 @@ std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const 
 
 // --- other threads --------------------------------------------------------------------------------
 
-void Worker::run(const std::vector<BoundSocket>& sockets) {
-  for (const BoundSocket& socket : sockets) listen(socket);
-  uv_timer_start(
-      &sweep_timer_, [](uv_timer_t* timer) { static_cast<Worker*>(timer->data)->sweep(); }, sweep_ms,
-      sweep_ms);
-  thread_ = std::thread([this] { thread(); });
+std::expected<void, std::string> Worker::run(const std::vector<BoundSocket>& sockets) {
+  std::string error = ready_.ok() ? std::string() : ready_.text();
+  for (const BoundSocket& socket : sockets) {
+    if (!error.empty()) {
+      ::close(socket.fd);
+    } else if (const auto listens = listen(socket); !listens) {
+      error = listens.error();
+    }
+  }
+  if (error.empty()) {
+    uv::start(
+        sweep_timer_, [](uv_timer_t* timer) { static_cast<Worker*>(timer->data)->sweep(); }, sweep_ms,
+        sweep_ms);
+    last_turn_ns_.store(uv_hrtime(), std::memory_order_relaxed);
+    try {
+      thread_ = std::thread([this] { thread(); });
+    } catch (const std::system_error& thrown) {
+      error = thrown.code().message();
+    }
+  }
+  if (error.empty()) return {};
+  return std::unexpected("worker " + std::to_string(index_) + " can not start: " + error);
+}
+
+std::chrono::nanoseconds Worker::since_last_turn() const {
+  const std::uint64_t last = last_turn_ns_.load(std::memory_order_relaxed);
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(uv_hrtime() - last));
 }
 
 void Worker::thread() {
   mailbox_->belongs_to_this_thread();
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index_)).c_str());
   uv_run(&loop_, UV_RUN_DEFAULT);
-  uv_loop_close(&loop_);
+  uv::close(loop_);
 }
 
 void Worker::reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundSocket> sockets,
@@ -105,25 +115,22 @@ void Worker::reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundS
           std::find_if(keys.begin(), keys.end(), [&](const auto& k) { return k.first == listening->key; });
       if (kept != keys.end()) {
         listening->listener = kept->second;
-        continue;
+      } else {
+        listening.reset();
       }
-      Listening* gone = listening.release();
-      uv_close(handle_of(&gone->tcp),
-               [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
     }
     std::erase(listening_, nullptr);
-    for (const BoundSocket& socket : sockets) listen(socket);
+    for (const BoundSocket& socket : sockets) {
+      if (const auto listens = listen(socket); !listens) {
+        accept_trouble(snapshot->config->listeners[socket.listener].name, "listen_failed", listens.error());
+      }
+    }
   });
 }
 
 void Worker::drain() {
   post([this] {
     draining_ = true;
-    for (auto& listening : listening_) {
-      Listening* gone = listening.release();
-      uv_close(handle_of(&gone->tcp),
-               [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
-    }
     listening_.clear();
     // Carrying out one may end others: by index, over what is there now.
     std::vector<ClientConnection*> all;
@@ -145,132 +152,58 @@ void Worker::kill_all(bool at_once) {
 }
 
 void Worker::stop() {
-  if (!thread_.joinable()) return;
-  post([this] {
-    for (auto& listening : listening_) {
-      Listening* gone = listening.release();
-      uv_close(handle_of(&gone->tcp),
-               [](uv_handle_t* handle) { delete static_cast<Listening*>(handle->data); });
-    }
-    listening_.clear();
-    kill_all(true);
-    context_.turn_end.flush();  // what was said must not be lost with who said it
-    connections_.clear();
-    deliveries_.clear();
-    retired_.clear();
-    for (const auto& pool : generation_->pools) pool->close_idle();
-    bury_all();
-    generation_.reset();
-    uv_close(handle_of(&sweep_timer_), nullptr);
-    uv_close(handle_of(&check_), nullptr);
-    context_.turn_end.close();
-    mailbox_->close();
-    uv_close(handle_of(&async_), nullptr);
-  });
+  if (thread_.joinable()) post([this] { close_all(); });
 }
 
-// --- accepting ------------------------------------------------------------------------------------
-
-void Worker::listen(const BoundSocket& socket) {
-  auto listening = std::make_unique<Listening>();
-  listening->worker = this;
-  listening->listener = socket.listener;
-  listening->key = socket.key;
-  listening->tcp.data = listening.get();
-  uv_tcp_init(&loop_, &listening->tcp);
-  uv_tcp_open(&listening->tcp, socket.fd);
-  // Small replies must not wait for the peer's delayed ACK. Accepted sockets inherit it.
-  uv_tcp_nodelay(&listening->tcp, 1);
-  uv_listen(reinterpret_cast<uv_stream_t*>(&listening->tcp), backlog,  // NOLINT: libuv's inheritance
-            [](uv_stream_t* server, int status) {
-              auto& self = *static_cast<Listening*>(server->data);
-              if (status == 0) self.worker->on_connection(self);
-            });
-  listening_.push_back(std::move(listening));
+void Worker::close_all() {
+  listening_.clear();
+  kill_all(true);
+  context_.turn_end.flush();  // what was said must not be lost with who said it
+  connections_.clear();
+  deliveries_.clear();
+  retired_.clear();
+  for (const auto& pool : generation_->pools) pool->close_idle();
+  bury_all();
+  generation_.reset();
+  uv_close(uv::handle_of(&sweep_timer_), nullptr);
+  uv_close(uv::handle_of(&check_), nullptr);
+  uv_close(uv::handle_of(&idle_), nullptr);
+  context_.turn_end.close();
+  mailbox_->close();
+  if (ready_.ok()) uv_close(uv::handle_of(&async_), nullptr);
 }
 
-std::string Worker::next_id() {
-  // Time, worker and count, then random: unique over restarts and gateways, and not to be guessed.
-  static constexpr std::string_view digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  auto time = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-  std::array<std::uint8_t, 4> random{};
-  RAND_bytes(random.data(), random.size());
-  std::string id(8, '0');
-  for (std::size_t i = id.size(); i-- > 0; time >>= 5) id[i] = digits[time & 31];
-  id.push_back(digits[(index_ * 7 + ++sequence_) & 31]);
-  for (const std::uint8_t octet : random) id.push_back(digits[octet & 31]);
-  return id;
+void Worker::next_turn(ClientConnection& connection) {
+  if (std::exchange(connection.waits_for_turn, true)) return;
+  turns_.push_back(&connection);
+  if (turns_.size() == 1)
+    uv::start(idle_, [](uv_idle_t* idle) { static_cast<Worker*>(idle->data)->take_turns(); });
 }
 
-void Worker::on_connection(Listening& listening) {
-  const std::size_t listener = listening.listener;
-  connections_.push_back(std::make_unique<ClientConnection>(*this, generation_, listener));
-  ClientConnection& connection = *connections_.back();
-  connection.index = connections_.size() - 1;
-  ++generation_->sessions;
-  session_count_.store(connections_.size(), std::memory_order_relaxed);
-  if (!connection.accept(reinterpret_cast<uv_stream_t*>(&listening.tcp))) {  // NOLINT: libuv's inheritance
-    return connection.turn_away({});
+void Worker::take_turns() {
+  const std::size_t waiting = turns_.size();  // those that come meanwhile wait for the turn after this one
+  for (std::size_t i = 0; i < waiting; ++i) {
+    ClientConnection* const connection = std::exchange(turns_[i], nullptr);
+    if (connection == nullptr) continue;
+    connection->waits_for_turn = false;
+    connection->next_turn();
+    settle();
   }
-  const Snapshot& snapshot = *generation_->snapshot;
-  const config::Listener& settings = snapshot.config->listeners[listener];
-  if (draining_) return refuse(connection, metrics::ConnectionReject::draining, drain_text);
-  if (snapshot.lasting.memory->pressure().load(std::memory_order_relaxed) != session::MemoryPressure::none) {
-    return refuse(connection, metrics::ConnectionReject::resources, memory_text);
-  }
-  if (!snapshot.lasting.places->take(connection.listener_name(), settings.limits.connections)) {
-    return refuse(connection, metrics::ConnectionReject::listener_limit, full_text);
-  }
-  connection.holds_place = true;
-  if (!settings.proxy_protocol) return admit(connection);
-  if (!snapshot.chain->permissions(connection.address()).may_send_proxy_header) {
-    shard_.add<metrics::Metric::proxy_headers>(metrics::ProxyVersion::none, metrics::ProxyResult::untrusted);
-    proxy_trouble(snapshot.listeners[listener], connection.address(), metrics::ProxyResult::untrusted);
-    return refuse(connection, metrics::ConnectionReject::proxy_header, not_a_balancer_text);
-  }
-  connection.await_proxy_header();
-}
-
-void Worker::refuse(ClientConnection& connection, metrics::ConnectionReject reason, std::string_view text) {
-  shard_.add<metrics::Metric::connections_rejected>(connection.listener_label(), reason);
-  connection.turn_away(text);
-}
-
-void Worker::admit(ClientConnection& connection) {
-  const Snapshot& snapshot = *connection.generation()->snapshot;
-  const policy::ConnectionRule& rule = snapshot.config->policy.connections;
-  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
-  if (rule.mode != policy::Mode::off &&
-      !snapshot.chain->permissions(connection.address()).exempt_from_connection_limits) {
-    const policy::ConnectionAnswer answer =
-        snapshot.lasting.connections->open(rule, connection.address(), now);
-    if (answer != policy::ConnectionAnswer::accept) {
-      shard_.add<metrics::Metric::policy_decisions>(
-          snapshot.rule_labels[snapshot.chain->connections_rule()].rule, metrics::Stage::connect,
-          metrics::Action::defer, rule.mode);
-      const bool many = answer == policy::ConnectionAnswer::too_many;
-      if (rule.mode == policy::Mode::enforce) {
-        return refuse(connection,
-                      many ? metrics::ConnectionReject::too_many : metrics::ConnectionReject::too_fast,
-                      many ? too_many_text : too_fast_text);
-      }
-    }
-    connection.owes_close = true;
-  }
-  connection.start(next_id());
-  settle();
+  turns_.erase(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(waiting));
+  if (turns_.empty()) uv::stop(idle_);
 }
 
 void Worker::bury(ClientConnection& connection) {
+  constexpr ClientConnection* gone = nullptr;
   const std::size_t index = connection.index;
   Generation& generation = *connection.generation();
   --generation.sessions;
-  if (connection.holds_place) generation.snapshot->lasting.places->leave(connection.listener_name());
+  connection.leave_place();
   if (connection.owes_close) {
     generation.snapshot->lasting.connections->close(generation.snapshot->config->policy.connections,
                                                     connection.address());
   }
+  if (connection.waits_for_turn) std::replace(turns_.begin(), turns_.end(), &connection, gone);
   dead_connections_.push_back(std::move(connections_[index]));
   if (index + 1 != connections_.size()) {
     connections_[index] = std::move(connections_.back());
@@ -325,14 +258,15 @@ void Worker::call_after(std::uint32_t delay_ms, std::function<void()> task) {
   };
   auto* timer = new Timer{{}, std::move(task), this};  // NOLINT: freed in its close callback
   timer->timer.data = timer;
-  uv_timer_init(&loop_, &timer->timer);
-  uv_timer_start(
-      &timer->timer,
+  uv::init(loop_, timer->timer);
+  uv::start(
+      timer->timer,
       [](uv_timer_t* handle) {
         auto* self = static_cast<Timer*>(handle->data);
         self->task();
         self->worker->settle();
-        uv_close(handle_of(handle), [](uv_handle_t* closed) { delete static_cast<Timer*>(closed->data); });
+        uv_close(uv::handle_of(handle),
+                 [](uv_handle_t* closed) { delete static_cast<Timer*>(closed->data); });
       },
       delay_ms, 0);
 }
@@ -345,6 +279,7 @@ session::Now Worker::now() {
 }
 
 void Worker::sweep() {
+  last_turn_ns_.store(uv_hrtime(), std::memory_order_relaxed);
   const std::int64_t now = mono_ms();
   if (sweep_due_ms_ != 0) {
     shard_.observe<metrics::Metric::event_loop_lag>(
@@ -395,19 +330,6 @@ void Worker::upstream_trouble(const session::ListenerFacts& listener, const std:
                             {"failure", std::string(session::name_of(failure))},
                             {"detail", text}},
                            "the upstream could not take the transaction"});
-}
-
-void Worker::proxy_trouble(const session::ListenerFacts& listener, const policy::IpAddress& peer,
-                           metrics::ProxyResult result) {
-  generation_->snapshot->lasting.journal->write(metrics::EventRecord{
-      std::chrono::system_clock::now(),
-      metrics::EventRecord::Level::warning,
-      "proxy_header_refused",
-      {},
-      {{"listener", listener.settings.name},
-       {"client", policy::to_string(peer)},
-       {"reason", std::string(metrics::proxy_result_values[static_cast<std::size_t>(result)])}},
-      "a connection without an acceptable PROXY header"});
 }
 
 void Worker::tls_trouble(const session::ListenerFacts& listener, const std::string& session,

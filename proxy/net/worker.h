@@ -6,7 +6,9 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,10 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/net/acceptor.h"
 #include "proxy/net/client_connection.h"
 #include "proxy/net/mailbox.h"
 #include "proxy/net/snapshot.h"
 #include "proxy/net/upstream_pool.h"
+#include "proxy/net/uv_calls.h"
 #include "proxy/session/effects.h"
 
 namespace portcullis::net {
@@ -30,7 +34,7 @@ struct Generation {
   std::size_t sessions = 0;
 };
 
-// A bound, listening socket for one worker; owned by whoever holds it until the worker takes it.
+// A listening socket for one worker; owned by whoever holds it until the worker takes it.
 struct BoundSocket {
   int fd = -1;
   std::size_t listener = 0;  // into Config::listeners
@@ -44,9 +48,11 @@ class Worker final : public PoolHost {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // Starts the thread; takes the sockets. The error is a sentence: descriptors or threads have run out.
+  std::expected<void, std::string> run(const std::vector<BoundSocket>& sockets);
+
   // Any thread. A task posted by the worker itself runs when the event under way is over, and costs no
   // wake-up.
-  void run(const std::vector<BoundSocket>& sockets);
   void post(std::function<void()> task) { mailbox_->post(std::move(task)); }
   // For those who may outlive the worker.
   const std::shared_ptr<Mailbox>& mailbox() const { return mailbox_; }
@@ -57,6 +63,8 @@ class Worker final : public PoolHost {
   void kill_sessions();  // the drain's deadline
   void stop();
   std::size_t sessions() const { return session_count_.load(std::memory_order_relaxed); }
+  // How long ago the loop turned last (it does four times a second), by uv_hrtime().
+  std::chrono::nanoseconds since_last_turn() const;
 
   // The worker's own thread.
   LoopContext& context() { return context_; }
@@ -65,6 +73,9 @@ class Worker final : public PoolHost {
   std::int64_t mono_ms() const override { return static_cast<std::int64_t>(uv_now(&loop_)); }
   // Both clocks as of when the loop last polled: a message is a dozen events, and each would ask.
   session::Now now();
+  // `connection` has more to do than one turn of the loop allows: it goes on in the next one, when others
+  // have had theirs.
+  void next_turn(ClientConnection& connection);
   void bury(ClientConnection& connection);
   // Where its client is known: limits by network, then the session.
   void admit(ClientConnection& connection);
@@ -80,11 +91,15 @@ class Worker final : public PoolHost {
  private:
   struct Listening;
   void thread();
-  void listen(const BoundSocket& socket);
-  void on_connection(Listening& listening);
+  void close_all();
+  std::expected<void, std::string> listen(const BoundSocket& socket);
+  void on_connection(std::size_t listener, int fd, const sockaddr_storage& peer);
+  void on_accept_pause(std::size_t listener, int error);
+  void accept_trouble(const std::string& listener, std::string_view cause, std::string text);
   void kill_all(bool at_once);
   void refuse(ClientConnection& connection, metrics::ConnectionReject reason, std::string_view text);
   void sweep();
+  void take_turns();
   void tell_buffered(const Buffered& held);
   void bury_all();
   std::shared_ptr<Generation> make_generation(const std::shared_ptr<const Snapshot>& snapshot);
@@ -98,9 +113,12 @@ class Worker final : public PoolHost {
 
   const std::size_t index_;
   uv_loop_t loop_{};
+  bool has_loop_ = false;
+  uv::Status ready_ = 0;  // why it can not run
   uv_async_t async_{};
   uv_timer_t sweep_timer_{};
   uv_check_t check_{};
+  uv_idle_t idle_{};  // while somebody waits for the next turn: the poll then waits for nothing
   std::vector<char> read_buffer_;
   std::vector<char> plain_buffer_;
   LoopContext context_;
@@ -111,6 +129,7 @@ class Worker final : public PoolHost {
   std::vector<std::shared_ptr<Generation>> retired_;
   std::vector<std::unique_ptr<Listening>> listening_;
   std::vector<std::unique_ptr<ClientConnection>> connections_;
+  std::vector<ClientConnection*> turns_;  // who goes on in the next turn; null: gone meanwhile
   std::vector<std::unique_ptr<ClientConnection>> dead_connections_;
   std::vector<std::unique_ptr<UpstreamConnection>> dead_upstreams_;
   struct Delivery {
@@ -121,6 +140,7 @@ class Worker final : public PoolHost {
   };
   std::vector<Delivery> deliveries_;
   std::atomic<std::size_t> session_count_{0};
+  std::atomic<std::uint64_t> last_turn_ns_{0};
   Buffered told_;  // what the metrics say
   session::Now now_;
   std::int64_t sweep_due_ms_ = 0;

@@ -68,7 +68,9 @@ void Session::start(Now now, Effects& fx) {
 void Session::client_bytes(std::string_view bytes, Now now, Effects& fx) {
   if (finished_) return;
   octets_in_ += bytes.size();
-  if (pending_.empty()) {
+  if (turn_spent()) {
+    pending_.append(bytes);
+  } else if (pending_.empty()) {
     const std::string_view rest = consume(bytes, now, fx);
     if (!finished_) pending_.assign(rest);
   } else {
@@ -78,8 +80,15 @@ void Session::client_bytes(std::string_view bytes, Now now, Effects& fx) {
   after_event(now, fx);
 }
 
+void Session::next_turn(Now now, Effects& fx) {
+  if (finished_) return;
+  steps_ = 0;
+  resume(now, fx);
+  after_event(now, fx);
+}
+
 void Session::resume(Now now, Effects& fx) {
-  if (pending_.empty() || blocked() || finished_) return;
+  if (pending_.empty() || blocked() || turn_spent()) return;
   if (command_waits_ && owes_replies()) return;  // it was looked at already
   // Views of this input may go into the effects, so the effects keep it.
   fx.kept_input.push_back(std::move(pending_));
@@ -93,16 +102,17 @@ void Session::resume(Now now, Effects& fx) {
 
 void Session::after_event(Now now, Effects& fx) {
   if (!finished_ && !blocked() && !pending_.empty() && fx.kept_input.empty()) resume(now, fx);
+  if (pending_.empty()) steps_ = 0;
   if (!ledger_.empty() && !owes_replies()) flush_ledger(fx);
   if (finished_) return;
-  if (draining_ && !transaction_ && !blocked() && ledger_.empty()) {
+  if (draining_ && !transaction_ && !blocked() && !turn_spent() && ledger_.empty()) {
     bye(421, "4.3.2", "Service is closing, please connect again", metrics::CloseReason::drain, "", now, fx);
     return;
   }
   // The client closed its side: what it had sent before has been carried out by now, unless it is a DATA that
   // waits for the upstream's answer to it.
   const bool data_waits = !pending_.empty() && early_data_decides();
-  if (eof_ && !blocked() && ledger_.empty() && !data_waits) {
+  if (eof_ && !blocked() && !turn_spent() && ledger_.empty() && !data_waits) {
     close(metrics::CloseReason::client_lost, "", now, fx);
   }
 }
@@ -178,7 +188,7 @@ bool Session::content_waits_for_reply() const {
 }
 
 bool Session::wants_client_bytes() const {
-  if (finished_ || eof_ || wait_ == Wait::tls || upstream_full_) return false;
+  if (finished_ || eof_ || wait_ == Wait::tls || upstream_full_ || turn_spent()) return false;
   if (pending_.size() >= smtp::limits::pending_input_octets) return false;
   return input_ == Input::command || input_ == Input::sasl || !blocked();
 }
@@ -192,8 +202,9 @@ std::size_t Session::held_octets() const {
 }
 
 std::string_view Session::consume(std::string_view bytes, Now now, Effects& fx) {
-  while (!bytes.empty() && !blocked()) {
+  while (!bytes.empty() && !blocked() && !turn_spent()) {
     std::size_t taken = 0;
+    ++steps_;
     switch (input_) {
       case Input::command:
       case Input::sasl:

@@ -44,6 +44,8 @@ class Session {
   // `attempt` as in the request that is answered.
   void auth_done(std::uint32_t attempt, auth::Outcome outcome, Now now, Effects& effects);
   void wake(Now now, Effects& effects);
+  // Goes on with input that the last event left (wants_turn()): others have had theirs.
+  void next_turn(Now now, Effects& effects);
   // `link` is ready and belongs to this session until it is released, aborted or lost.
   void upstream_ready(UpstreamLink& link, Now now, Effects& effects);
   void upstream_answer(Expect what, const smtp::Reply& reply, Now now, Effects& effects);
@@ -55,6 +57,9 @@ class Session {
 
   // Whether the driver should read from the client now (back-pressure, law 4).
   bool wants_client_bytes() const;
+  // Whether input is left that one event may not go on with: the driver owes a next_turn() behind what others
+  // have to say.
+  bool wants_turn() const { return turn_spent() && !finished_; }
   // The driver holds many bytes that the upstream does not take (or no longer does).
   void upstream_full(bool full, Now now);
   std::int64_t deadline_ms() const { return deadline_ms_; }
@@ -81,12 +86,16 @@ class Session {
     upstream_final
   };
 
+  // So many commands of one client are carried out before others have their turn.
+  static constexpr std::uint32_t steps_of_a_turn = 64;
+
   // --- session.cc: input, ledger, the end
   std::string_view consume(std::string_view bytes, Now now, Effects& fx);
   std::size_t consume_line(std::string_view bytes, Now now, Effects& fx);
   void resume(Now now, Effects& fx);
   void after_event(Now now, Effects& fx);
   bool blocked() const;
+  bool turn_spent() const { return steps_ >= steps_of_a_turn; }
   void answer(ReplyTo to, smtp::Reply reply, Effects& fx);
   void say(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text, Effects& fx);
   void refuse(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text, Effects& fx);
@@ -262,6 +271,7 @@ class Session {
   smtp::Reply discard_reply_;
   std::uint64_t octets_in_ = 0;
   std::uint64_t octets_out_ = 0;
+  std::uint32_t steps_ = 0;  // commands and pieces of content since others had a turn
   std::uint32_t commands_ = 0;
   std::uint32_t commands_without_mail_ = 0;
   std::uint32_t errors_ = 0;

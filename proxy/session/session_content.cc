@@ -12,6 +12,9 @@ namespace {
 // How much of a refused message is read to its end before the session is closed instead.
 constexpr std::uint64_t swallow_octets = 64ULL * 1024 * 1024;
 
+// Chunks below this, other than the last, bring a message no nearer: they count as commands without mail.
+constexpr std::uint64_t small_chunk_octets = 1024;
+
 }  // namespace
 
 bool Session::begin_content(bool bdat, smtp::Verb verb, Now now, Effects& fx) {
@@ -77,6 +80,10 @@ void Session::bdat(std::string_view argument, Now now, Effects& fx) {
       return bye(421, "4.4.2", "The mail server behind was lost", metrics::CloseReason::upstream, "", now,
                  fx);
     }
+  }
+  if (!chunk->last && chunk->size_octets < small_chunk_octets &&
+      ++commands_without_mail_ > listener_.settings.limits.commands_without_mail) {
+    return bye(421, "4.7.0", "Too many small chunks", metrics::CloseReason::policy, "small_chunks", now, fx);
   }
   transaction_->content->chunk_left = chunk->size_octets;
   transaction_->content->chunk_last = chunk->last;

@@ -6,8 +6,12 @@
 #include <string_view>
 #include <utility>
 
+#include "proxy/net/uv_calls.h"
+
 namespace portcullis::sink {
 namespace {
+
+namespace uv = net::uv;
 
 struct Write {
   uv_write_t request{};
@@ -32,7 +36,7 @@ Connection::Connection(Service& service, std::vector<char>& buffer, std::functio
 Connection* Connection::accept(uv_stream_t* listener, Service& service, std::vector<char>& buffer,
                                std::function<void(Connection*)> gone) {
   auto* const connection = new Connection(service, buffer, std::move(gone));
-  uv_tcp_init(listener->loop, &connection->handle_);
+  uv::init(*listener->loop, connection->handle_);
   connection->handle_.data = connection;
   if (uv_accept(listener, connection->stream()) != 0) {
     connection->gone_ = nullptr;
@@ -43,14 +47,14 @@ Connection* Connection::accept(uv_stream_t* listener, Service& service, std::vec
   int size = sizeof peer;
   const int named = uv_tcp_getpeername(&connection->handle_, reinterpret_cast<sockaddr*>(&peer), &size);
   if (named == 0 && is_loopback(peer)) connection->session_.trust();
-  uv_tcp_nodelay(&connection->handle_, 1);
+  if (!uv::no_delay(connection->handle_).ok()) return connection->close(), nullptr;
   connection->start();
   return connection;
 }
 
 void Connection::start() {
   last_activity_ms_ = uv_now(handle_.loop);
-  uv_read_start(stream(), on_alloc, on_read);
+  uv::start_reading(stream(), on_alloc, on_read);
   session_.begin(out_);
   flush();
 }
@@ -100,21 +104,25 @@ void Connection::flush() {
   write->bytes = rest;
   out_.clear();
   writing_ = true;
-  uv_read_stop(stream());
+  uv::stop_reading(stream());
   const uv_buf_t piece = uv_buf_init(write->bytes.data(), static_cast<unsigned>(write->bytes.size()));
   write->request.data = write;
-  uv_write(&write->request, stream(), &piece, 1, [](uv_write_t* request, int status) {
+  const uv::Status asked = uv::write(write->request, stream(), piece, [](uv_write_t* request, int status) {
     auto* const connection = static_cast<Connection*>(request->handle->data);
     delete static_cast<Write*>(request->data);
     connection->written(status);
   });
+  if (asked.ok()) return;
+  delete write;
+  writing_ = false;
+  close();
 }
 
 void Connection::written(int status) {
   writing_ = false;
   if (uv_is_closing(reinterpret_cast<uv_handle_t*>(&handle_)) != 0) return;
   if (status < 0) return close();
-  uv_read_start(stream(), on_alloc, on_read);
+  uv::start_reading(stream(), on_alloc, on_read);
   if (session_.closing()) finish();
 }
 

@@ -11,10 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/net/uv_calls.h"
 #include "proxy/sink/connection.h"
 
 namespace portcullis::sink {
 namespace {
+
+namespace uv = net::uv;
 
 constexpr std::size_t read_buffer_octets = std::size_t{256} * 1024;
 constexpr std::size_t connections_max = 20000;
@@ -88,7 +91,7 @@ std::expected<void, std::string> Sink::Server::listen(uv_loop_t* loop) {
     return std::unexpected("not an address: " + options.address);
   }
   listener = new uv_tcp_t{};
-  uv_tcp_init(loop, listener);
+  uv::init(*loop, *listener);
   listener->data = this;
   int status = uv_tcp_bind(listener, generic, 0);
   if (status == 0) {
@@ -101,14 +104,14 @@ std::expected<void, std::string> Sink::Server::listen(uv_loop_t* loop) {
                            ": " + uv_strerror(status));
   }
   int size = sizeof address;
-  uv_tcp_getsockname(listener, generic, &size);
+  if (uv_tcp_getsockname(listener, generic, &size) != 0) return std::unexpected("the port is not known");
   port = ntohs(address.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(address).sin_port
                                             : reinterpret_cast<sockaddr_in6&>(address).sin6_port);
   sweeper = new uv_timer_t{};
-  uv_timer_init(loop, sweeper);
+  uv::init(*loop, *sweeper);
   sweeper->data = this;
-  uv_timer_start(
-      sweeper, [](uv_timer_t* timer) { static_cast<Server*>(timer->data)->sweep(); }, sweep_ms, sweep_ms);
+  uv::start(
+      *sweeper, [](uv_timer_t* timer) { static_cast<Server*>(timer->data)->sweep(); }, sweep_ms, sweep_ms);
   return {};
 }
 
@@ -165,11 +168,11 @@ int run_sink(const SinkOptions& options) {
     (void)std::fflush(stdout);
     // The handlers stay until the loop ends: they must not keep it alive.
     for (std::size_t i = 0; i < signals.size(); ++i) {
-      uv_signal_init(&loop, &signals[i]);
+      uv::must(uv_signal_init(&loop, &signals[i]), "uv_signal_init");
       signals[i].data = &sink;
       uv_unref(reinterpret_cast<uv_handle_t*>(&signals[i]));
       const auto on_signal = [](uv_signal_t* handle, int) { static_cast<Sink*>(handle->data)->stop(); };
-      uv_signal_start(&signals[i], on_signal, i == 0 ? SIGINT : SIGTERM);
+      uv::must(uv_signal_start(&signals[i], on_signal, i == 0 ? SIGINT : SIGTERM), "uv_signal_start");
     }
   } else {
     (void)std::fprintf(stderr, "sink: %s\n", started.error().c_str());
@@ -179,7 +182,7 @@ int run_sink(const SinkOptions& options) {
     for (uv_signal_t& handle : signals) uv_close(reinterpret_cast<uv_handle_t*>(&handle), nullptr);
     uv_run(&loop, UV_RUN_DEFAULT);
   }
-  uv_loop_close(&loop);
+  uv::close(loop);
   return started ? 0 : 1;
 }
 

@@ -1,9 +1,12 @@
 """Under systemd: readiness, watchdog, socket activation, and the unit's sandbox."""
 
+import ctypes
+import os
 import pathlib
 import re
 import smtplib
 import socket
+import time
 
 import pytest
 from parts import toml
@@ -36,6 +39,16 @@ class NotifySocket:
         except BlockingIOError:
             return self.received
 
+    def fill(self):
+        """From now on nobody reads, and there is no room for another datagram."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            try:
+                while True:
+                    other.sendto(b"x", str(self.path))
+            except BlockingIOError:
+                pass
+
 
 def test_ready_watchdog_reload_and_stopping(parts, directory, program, pair, sink):
     notify = NotifySocket(directory / "notify")
@@ -47,6 +60,67 @@ def test_ready_watchdog_reload_and_stopping(parts, directory, program, pair, sin
     gateway.reload()
     gateway.stop()
     assert "STOPPING=1" in notify.lines()
+
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+
+
+class HeldThread:
+    """One thread of a process that does not run, while all others do."""
+
+    def __init__(self, pid, name):
+        (self.tid,) = [int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                       if (task / "comm").read_text().strip() == name]
+        self._ptrace(PTRACE_SEIZE)
+        self._ptrace(PTRACE_INTERRUPT)
+        os.waitpid(self.tid, 0x40000000)  # __WALL
+
+    def _ptrace(self, request):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        assert libc.ptrace(request, self.tid, None, None) == 0, os.strerror(ctypes.get_errno())
+
+    def stop(self):
+        """Lets it go on."""
+        if self.tid:
+            self._ptrace(PTRACE_DETACH)
+            self.tid = 0
+
+
+def test_a_worker_that_hangs_is_seen(parts, directory, program, pair, sink):
+    notify = NotifySocket(directory / "notify")
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port, workers=2),
+                                environment={"NOTIFY_SOCKET": str(notify.path), "WATCHDOG_USEC": "1000000"}))
+    assert gateway.http("/healthz") == (200, "ok\n")
+    held = parts.use(HeldThread(gateway.process.pid, "worker-1"))
+    wait_until(lambda: gateway.http("/healthz")[0] == 503, "worker 1 missed", 30)
+    assert gateway.http("/healthz")[1].startswith("worker 1 has not answered for ")
+    assert "worker 1 has not answered for " in gateway.http("/readyz")[1] and gateway.http("/readyz")[0] == 503
+    assert gateway.metric("portcullis_worker_last_turn_age_seconds", loop="worker-1") >= 10
+    assert gateway.metric("portcullis_worker_last_turn_age_seconds", loop="worker-0") < 10
+    fed = notify.lines().count("WATCHDOG=1")
+    time.sleep(1.5)
+    assert notify.lines().count("WATCHDOG=1") == fed
+    held.stop()
+    wait_until(lambda: gateway.http("/healthz")[0] == 200, "worker 1 is back")
+    wait_until(lambda: notify.lines().count("WATCHDOG=1") > fed, "the watchdog fed")
+
+
+def test_a_manager_that_does_not_read(parts, directory, program, pair, sink):
+    """Nothing waits for it: not /metrics, not a reload, not the end."""
+    notify = NotifySocket(directory / "notify")
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port),
+                                environment={"NOTIFY_SOCKET": str(notify.path), "WATCHDOG_USEC": "200000"}))
+    wait_until(lambda: "READY=1" in notify.lines(), "READY=1")
+    notify.received.clear()
+    notify.fill()
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert gateway.http("/readyz")[0] == 200
+    gateway.reload()
+    wait_until(lambda: "READY=1" in notify.lines(), "what it missed")
+    notify.fill()
+    gateway.stop()
 
 
 def test_socket_activation(parts, directory, program, pair, sink):

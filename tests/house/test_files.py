@@ -44,3 +44,24 @@ def test_every_parser_of_outside_bytes_has_seeds():
         seeds = list((tree.TOP / "tests/fuzz/corpus" / name).glob("*"))
         assert len(seeds) >= 5, f"fuzz target {name} has {len(seeds)} seeds"
         assert (tree.TOP / f"tests/fuzz/{name}_fuzz.cc").exists()
+
+
+# Calls of libuv that return nothing, or nothing that could be an error.
+HARMLESS = {"uv_close", "uv_run", "uv_stop", "uv_ref", "uv_unref", "uv_update_time", "uv_freeaddrinfo"}
+DROPPED = re.compile(r"(?:[;{})]|\belse)\s*(uv_\w+)\s*\(")
+COMMENT = re.compile(r"//[^\n]*")
+
+
+def test_no_result_of_libuv_is_dropped():
+    """A call that can fail goes through proxy/net/uv_calls.h, or its result is used where it is called."""
+    for path in tree.sources("proxy"):
+        code = COMMENT.sub("", path.read_text())
+        dropped = [name for name in DROPPED.findall(code) if name not in HARMLESS]
+        assert not dropped, f"{tree.relative(path)} drops what {dropped} return"
+
+
+def test_libuv_accepts_nothing():
+    """uv_listen's own accept loop never returns when another loop has taken its spare descriptor (acceptor.h)."""
+    for path in tree.sources("proxy/net"):
+        code = COMMENT.sub("", path.read_text())
+        assert "uv_listen(" not in code and "uv_accept(" not in code, tree.relative(path)

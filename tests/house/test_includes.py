@@ -22,7 +22,9 @@ MAY_INCLUDE = {
 }
 
 # Settings and requests are plain data that the pure session is handed: these headers, nothing else of theirs.
-PLAIN_DATA = {"proxy/session": {"proxy/config/config.h", "proxy/auth/service.h", "proxy/auth/settings.h"}}
+# The door to libuv is a header alone.
+PLAIN_DATA = {"proxy/session": {"proxy/config/config.h", "proxy/auth/service.h", "proxy/auth/settings.h"},
+              "proxy/sink": {"proxy/net/uv_calls.h"}}
 
 # Prefix of a third-party header -> the folders that may include it.
 DOORS = {

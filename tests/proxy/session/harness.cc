@@ -67,6 +67,7 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   listener.bare_lf = setup.bare_lf;
   listener.limits.message_octets = setup.message_octets;
   listener.limits.errors = setup.errors;
+  listener.limits.commands_without_mail = setup.commands_without_mail;
   listener.limits.minimum_bytes_per_second = setup.minimum_bytes_per_second;
   config_.listeners.push_back(listener);
   chain_ = std::make_unique<policy::Chain>(config_.policy, counters_);
@@ -230,7 +231,19 @@ void Harness::grant() {
   perform();
 }
 
+// The driver lets others have their turn before each further one.
 void Harness::perform() {
+  perform_once();
+  while (!hold_turns && session_->wants_turn()) take_turn();
+}
+
+void Harness::take_turn() {
+  ++turns;
+  session_->next_turn(now(), effects_);
+  perform_once();
+}
+
+void Harness::perform_once() {
   for (;;) {
     client_out += effects_.client.joined();
     if (!effects_.upstream.empty()) sent(link_wire_, effects_.upstream);

@@ -24,6 +24,7 @@ struct Setup {
   smtp::BareLf bare_lf = smtp::BareLf::refuse;
   std::uint64_t message_octets = 1024 * 1024;
   std::uint32_t errors = 20;
+  std::uint32_t commands_without_mail = 100;
   std::string upstream_ehlo =
       "250-up\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n";
   config::ClientIdentity identity = config::ClientIdentity::none;
@@ -80,11 +81,15 @@ class Harness {
   bool upstream_open() const { return link_ != nullptr; }
   std::size_t aborted = 0;  // connections closed at once
   std::size_t released = 0;
+  std::size_t turns = 0;    // beyond the first one of an event
+  bool hold_turns = false;  // they come only with take_turn()
+  void take_turn();
   std::string last_login;  // of the last authenticate request
   std::uint32_t last_attempt = 0;
 
  private:
   void perform();
+  void perform_once();
   void open_link();
   UpstreamLink* link_of(std::size_t wire);
   void sent(std::size_t wire, const Output& out);
