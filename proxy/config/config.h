@@ -49,6 +49,7 @@ struct Tls {
 struct CertificateLogin {
   enum class From : std::uint8_t { san_email, san_dns, subject_cn } from = From::san_email;
   std::vector<std::pair<std::string, std::string>> map;  // exact value -> login; empty: value is login
+  bool operator==(const CertificateLogin&) const = default;
 };
 
 struct ListenerLimits {
@@ -64,6 +65,7 @@ struct ListenerLimits {
   std::uint32_t auth_attempts = 5;            // failed per session before 421
   std::uint32_t commands_without_mail = 100;  // NOOP, RSET, EHLO, VRFY… in a row before 421
   std::uint32_t connections = 20000;          // of this listener
+  bool operator==(const ListenerLimits&) const = default;
 };
 
 struct Listener {
@@ -81,11 +83,13 @@ struct Listener {
   smtp::BareLf bare_lf = smtp::BareLf::refuse;
   bool hide_client_in_received = false;  // leave address and HELO of authenticated clients out
   bool hide_login_in_received = true;
+  bool operator==(const Listener&) const = default;
 };
 
 struct Server {
   std::string host;  // name or address
   std::uint16_t port = 25;
+  bool operator==(const Server&) const = default;
 };
 
 struct Upstream {
@@ -112,6 +116,7 @@ struct Upstream {
   std::uint32_t data_timeout_seconds = 180;         // write stall during the body
   std::uint32_t end_of_data_timeout_seconds = 600;  // RFC 5321 4.5.3.2.6: 10 minutes
   std::uint32_t probe_seconds = 15;                 // health probe interval
+  bool operator==(const Upstream&) const = default;
 };
 
 struct Admin {

@@ -96,9 +96,9 @@ void make_listeners(Snapshot& snapshot) {
   }
 }
 
-session::Environment::RuleLabels rule_labels(const std::string& name, const Snapshot& snapshot) {
+session::RuleLabels rule_labels(const std::string& name, const Snapshot& snapshot) {
   metrics::Layout& layout = snapshot.lasting.telemetry->layout;
-  session::Environment::RuleLabels labels;
+  session::RuleLabels labels;
   labels.rule = layout.index_of(metrics::Dim::rule, name);
   for (const policy::RateRule& rate : snapshot.config->policy.rates) {
     if (rate.name != name) continue;

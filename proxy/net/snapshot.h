@@ -1,5 +1,5 @@
 // One configuration in force: immutable once made, shared by all workers, swapped as a whole on reload.
-// Live sessions keep the one they began with.
+// Live sessions keep the one they began with, but for its rules (net/in_force.h).
 #pragma once
 
 #include <expected>
@@ -73,9 +73,9 @@ struct Snapshot {
   std::shared_ptr<UpstreamHealth> health;
   std::vector<session::ListenerFacts> listeners;
   // Labels in the metrics' layout.
-  std::vector<session::Environment::RuleLabels> rule_labels;  // by policy::Hit::rule
-  std::vector<std::uint16_t> upstream_labels;                 // by upstream
-  std::vector<std::vector<std::uint16_t>> server_labels;      // by upstream and server
+  std::vector<session::RuleLabels> rule_labels;           // by policy::Hit::rule
+  std::vector<std::uint16_t> upstream_labels;             // by upstream
+  std::vector<std::vector<std::uint16_t>> server_labels;  // by upstream and server
 };
 
 // Everything a configuration needs that can fail: certificates, the user file, backends. `before` is the

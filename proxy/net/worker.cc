@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "proxy/net/in_force.h"
 #include "proxy/net/worker_listening.h"
 
 namespace portcullis::net {
@@ -24,6 +25,7 @@ Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapsho
       context_{&loop_, read_buffer_, plain_buffer_},
       shard_(*snapshot->lasting.telemetry->workers[index]) {
   generation_ = make_generation(snapshot);
+  in_force_ = generation_->environment.policies;
   ready_ = uv::init(loop_);
   has_loop_ = ready_.ok();
   if (!has_loop_) return;
@@ -56,12 +58,12 @@ Worker::~Worker() {
 
 std::shared_ptr<Generation> Worker::make_generation(const std::shared_ptr<const Snapshot>& snapshot) {
   const Snapshot& s = *snapshot;
-  auto generation = std::make_shared<Generation>(
-      Generation{snapshot,
-                 {*s.config, *s.chain, *s.lasting.journal, shard_, s.rule_labels, content_, staged_, framed_,
-                  [] { return static_cast<std::int64_t>(uv_hrtime()); }, &s.lasting.memory->pressure()},
-                 {},
-                 0});
+  auto generation = std::make_shared<Generation>(Generation{
+      snapshot,
+      {*s.config, policies_of(snapshot), *s.lasting.journal, shard_, content_, staged_, framed_,
+       [] { return static_cast<std::int64_t>(uv_hrtime()); }, &s.lasting.memory->pressure(), &in_force_},
+      {},
+      0});
   for (std::size_t i = 0; i < s.config->upstreams.size(); ++i) {
     generation->pools.push_back(std::make_unique<UpstreamPool>(context_, s, i, shard_, *this));
   }
@@ -110,6 +112,7 @@ void Worker::reload(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundS
                     std::vector<std::pair<std::string, std::size_t>> keys) {
   post([this, snapshot = std::move(snapshot), sockets = std::move(sockets), keys = std::move(keys)] {
     retired_.push_back(std::exchange(generation_, make_generation(snapshot)));
+    in_force_ = generation_->environment.policies;
     for (auto& listening : listening_) {
       const auto kept =
           std::find_if(keys.begin(), keys.end(), [&](const auto& k) { return k.first == listening->key; });

@@ -125,6 +125,7 @@ class Worker final : public PoolHost {
   session::Effects effects_;
   smtp::Slices content_, staged_, framed_;
   metrics::Shard& shard_;
+  std::shared_ptr<const session::Policies> in_force_;  // what sessions of every generation follow
   std::shared_ptr<Generation> generation_;
   std::vector<std::shared_ptr<Generation>> retired_;
   std::vector<std::unique_ptr<Listening>> listening_;

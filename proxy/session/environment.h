@@ -4,14 +4,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "metrics/journal.h"
 #include "metrics/shard.h"
-#include "policy/chain.h"
 #include "proxy/config/config.h"
+#include "proxy/session/policies.h"
 #include "smtp/body.h"
 #include "smtp/extensions.h"
 
@@ -26,17 +27,9 @@ enum class MemoryPressure : std::uint8_t {
 
 struct Environment {
   const config::Config& config;
-  const policy::Chain& chain;
+  std::shared_ptr<const Policies> policies;
   metrics::Journal& journal;
   metrics::Shard& shard;
-  // Labels in the metrics, by policy::Hit::rule.
-  struct RuleLabels {
-    std::uint16_t rule = 0;
-    bool is_rate = false;
-    std::uint16_t limit = 0;  // of a rate rule
-    policy::RateUnit unit = policy::RateUnit::messages;
-  };
-  const std::vector<RuleLabels>& rule_labels;
   // Scratch space of the worker: events do not nest.
   smtp::Slices& content;
   smtp::Slices& staged;
@@ -45,6 +38,8 @@ struct Environment {
   std::int64_t (*nanoseconds)() = nullptr;
   // None: never any.
   const std::atomic<MemoryPressure>* memory_pressure = nullptr;
+  // What is in force now, exchanged by a reload. Null: `policies`, always.
+  const std::shared_ptr<const Policies>* in_force = nullptr;
 };
 
 // The listener a client came in by.

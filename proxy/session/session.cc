@@ -14,17 +14,19 @@ Session::Session(const Environment& environment, const ListenerFacts& listener,
                  const policy::IpAddress& client, std::uint16_t client_port, std::string id,
                  const UpstreamOffer& offer, Now now, std::string via)
     : env_(environment),
+      policies_(environment.policies),
       listener_(listener),
       client_(client),
       client_port_(client_port),
       id_(std::move(id)),
       via_(std::move(via)),
+      by_proxy_header_(!via_.empty()),
       offer_(offer),
       started_ms_(now.mono_ms) {
-  const policy::Network permissions = environment.chain.permissions(client);
+  const policy::Network permissions = policies_->chain.permissions(client);
   auth_without_tls_ = permissions.may_auth_without_tls;
-  may_xclient_ = permissions.may_send_xclient && via_.empty();
-  may_xforward_ = permissions.may_send_xforward && via_.empty();
+  may_xclient_ = permissions.may_send_xclient && !by_proxy_header_;
+  may_xforward_ = permissions.may_send_xforward && !by_proxy_header_;
 }
 
 Session::~Session() = default;
@@ -285,21 +287,6 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   return line.consumed;
 }
 
-// DATA, and AUTH without an initial response, are the last of a group (RFC 2920 3.1, RFC 4954 4): what a
-// client sends behind them without waiting is a message, or the answer to a challenge.
-bool Session::refused_before_its_data(const smtp::Command& parsed) const {
-  if (parsed.verb == smtp::Verb::data) return input_ != Input::data;
-  const bool without_response = parsed.argument.find(' ') == std::string_view::npos;
-  return parsed.verb == smtp::Verb::auth && without_response && input_ != Input::sasl;
-}
-
-// A message that its author can shape must never be read as commands. Nothing tells where it ends.
-void Session::data_behind_refusal(Now now, Effects& fx) {
-  violation(metrics::Violation::data_after_refusal);
-  bye(421, "4.7.0", "Only commands may follow a refused DATA or AUTH", metrics::CloseReason::policy,
-      "data_after_refusal", now, fx);
-}
-
 void Session::line_fault(int status, Now now, Effects& fx) {
   switch (static_cast<smtp::LineStatus>(status)) {
     case smtp::LineStatus::bare_lf:
@@ -389,7 +376,7 @@ void Session::refuse(ReplyTo to, std::uint16_t code, std::string_view enhanced, 
 
 void Session::refuse_by_rule(ReplyTo to, const policy::Verdict& verdict, Effects& fx) {
   ++errors_;
-  answer(to, signed_refusal(verdict.reply, env_.chain.rule_names()[verdict.rule]), fx);
+  answer(to, signed_refusal(verdict.reply, policies_->chain.rule_names()[verdict.rule]), fx);
 }
 
 void Session::violation(metrics::Violation type) {

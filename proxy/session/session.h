@@ -112,8 +112,6 @@ class Session {
            std::string_view detail, Now now, Effects& fx);
   bool content_waits_for_reply() const;
   void violation(metrics::Violation type);
-  bool refused_before_its_data(const smtp::Command& parsed) const;
-  void data_behind_refusal(Now now, Effects& fx);
   void line_fault(int status, Now now, Effects& fx);
   std::string transaction_id() const;
   policy::ClientFacts client_facts() const;
@@ -127,6 +125,8 @@ class Session {
 
   // --- session_commands.cc: the verb table and the short verbs
   void command(const smtp::Command& parsed, Now now, Effects& fx);
+  bool refused_before_its_data(const smtp::Command& parsed) const;
+  void data_behind_refusal(Now now, Effects& fx);
   void ehlo(std::string_view argument, bool extended, Now now, Effects& fx);
   void starttls(std::string_view argument, Now now, Effects& fx);
   void rset(std::string_view argument, Now now, Effects& fx);
@@ -135,6 +135,10 @@ class Session {
   void xforward(std::string_view argument, Now now, Effects& fx);
   smtp::Extensions offered() const;
   std::uint8_t mechanisms_now() const;
+
+  // --- session_changes.cc: false when the session has ended
+  bool follow_configuration(Now now, Effects& fx);
+  bool account_stands(bool outside, Now now, Effects& fx);
 
   // --- session_auth.cc
   void auth(std::string_view argument, Now now, Effects& fx);
@@ -224,11 +228,13 @@ class Session {
   metrics::PeerRecord peer_record(AddressText& address) const;
 
   const Environment& env_;
+  std::shared_ptr<const Policies> policies_;  // of this transaction, or the next
   const ListenerFacts& listener_;
   policy::IpAddress client_;
   std::uint16_t client_port_;
   const std::string id_;
-  std::string via_;  // address of the trusted peer that named the client, or empty
+  std::string via_;       // address of the trusted peer that named the client, or empty
+  bool by_proxy_header_;  // and not by XCLIENT
   const UpstreamOffer offer_;
   std::int64_t started_ms_;
   std::int64_t deadline_ms_ = 0;
@@ -257,6 +263,8 @@ class Session {
   std::string helo_;
   std::unique_ptr<TlsFacts> tls_;
   std::unique_ptr<policy::Account> account_;
+  std::uint64_t accounts_generation_ = 0;  // when account_ was looked at last
+  std::int64_t login_ms_ = 0;
   std::string mechanism_;
   std::string attempted_login_;
   std::unique_ptr<smtp::SaslExchange> sasl_;

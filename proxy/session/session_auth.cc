@@ -148,6 +148,8 @@ void Session::auth_answer(Now now, Effects& fx) {
   count_auth(mechanism, metrics::AuthResult{static_cast<std::uint8_t>(outcome->result)});
   if (outcome->result == auth::Result::success) {
     account_ = std::make_unique<policy::Account>(std::move(outcome->account));
+    accounts_generation_ = 0;
+    login_ms_ = now.mono_ms;
     return say(verb, 235, "2.7.0", "Authentication successful", fx);
   }
   ++auth_failures_;

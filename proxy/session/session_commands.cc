@@ -122,6 +122,21 @@ void Session::command(const smtp::Command& parsed, Now now, Effects& fx) {
   }
 }
 
+// DATA, and AUTH without an initial response, are the last of a group (RFC 2920 3.1, RFC 4954 4): what a
+// client sends behind them without waiting is a message, or the answer to a challenge.
+bool Session::refused_before_its_data(const smtp::Command& parsed) const {
+  if (parsed.verb == smtp::Verb::data) return input_ != Input::data;
+  const bool without_response = parsed.argument.find(' ') == std::string_view::npos;
+  return parsed.verb == smtp::Verb::auth && without_response && input_ != Input::sasl;
+}
+
+// A message that its author can shape must never be read as commands. Nothing tells where it ends.
+void Session::data_behind_refusal(Now now, Effects& fx) {
+  violation(metrics::Violation::data_after_refusal);
+  bye(421, "4.7.0", "Only commands may follow a refused DATA or AUTH", metrics::CloseReason::policy,
+      "data_after_refusal", now, fx);
+}
+
 std::uint8_t Session::mechanisms_now() const {
   if (listener_.settings.auth == config::AuthMode::off) return 0;
   const bool secure = tls_ != nullptr || auth_without_tls_;
@@ -227,7 +242,7 @@ void Session::xclient(std::string_view argument, Now, Effects& fx) {
   if (via_.empty()) via_ = policy::to_string(client_);
   client_ = *address;
   client_port_ = told->port.value_or(0);
-  auth_without_tls_ = env_.chain.permissions(client_).may_auth_without_tls;
+  auth_without_tls_ = policies_->chain.permissions(client_).may_auth_without_tls;
   client_messages_ = 0;
   client_recipients_ = 0;
   helo_.clear();

@@ -18,6 +18,7 @@ constexpr std::uint64_t small_chunk_octets = 1024;
 }  // namespace
 
 bool Session::begin_content(bool bdat, smtp::Verb verb, Now now, Effects& fx) {
+  if (!account_stands(false, now, fx)) return false;
   Transaction& t = *transaction_;
   if (t.upstream_refusal && t.upstream == UpstreamState::gone) {
     answer(verb, *t.upstream_refusal, fx);
@@ -77,6 +78,7 @@ void Session::bdat(std::string_view argument, Now now, Effects& fx) {
   if (!transaction_->content) {
     if (transaction_->accepted == 0) return discard(554, "No valid recipients");
     if (!begin_content(true, verb, now, fx)) {
+      if (finished_) return;
       return bye(421, "4.4.2", "The mail server behind was lost", metrics::CloseReason::upstream, "", now,
                  fx);
     }
@@ -188,12 +190,13 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
   if (t.refusal || !c.header_done) return;
   judge_eight_bit(fx);
   if (t.refusal) return;
-  if (!c.size_judged && c.octets > env_.chain.message_octets_allowed(client_facts())) {
+  if (!c.size_judged && c.octets > policies_->chain.message_octets_allowed(client_facts())) {
     // Too large already, whatever is still to come: the upstream need not see the rest.
     c.size_judged = true;
     policy::ChargeList none;
     const policy::Verdict verdict = judge(metrics::Stage::message, [&] {
-      return env_.chain.message(client_facts(), transaction_facts(), {c.octets, {}}, wall_seconds(now), none);
+      return policies_->chain.message(client_facts(), transaction_facts(), {c.octets, {}}, wall_seconds(now),
+                                      none);
     });
     if (!passed(verdict, fx)) return;
   }
@@ -238,7 +241,7 @@ void Session::content_fault(smtp::BodyFault fault, Now, Effects& fx) {
 bool Session::passed(const policy::Verdict& verdict, Effects& fx) {
   note_hits(verdict);
   if (verdict.action == policy::Action::accept) return true;
-  const std::string& rule = env_.chain.rule_names()[verdict.rule];
+  const std::string& rule = policies_->chain.rule_names()[verdict.rule];
   refuse_message(signed_refusal(verdict.reply, rule), rule, fx);
   return false;
 }
@@ -258,7 +261,7 @@ void Session::header_complete(Now now, Effects& fx) {
     return refuse_message(refusal(554, "5.4.6", "Too many Received fields: the message is looping"), {}, fx);
   }
   const policy::Verdict verdict = judge(metrics::Stage::header, [&] {
-    return env_.chain.header(client_facts(), transaction_facts(), c.facts, wall_seconds(now));
+    return policies_->chain.header(client_facts(), transaction_facts(), c.facts, wall_seconds(now));
   });
   if (!passed(verdict, fx)) return;
   c.mime.begin(c.facts.content_type, c.facts.content_disposition, c.facts.content_transfer_encoding);
@@ -266,6 +269,7 @@ void Session::header_complete(Now now, Effects& fx) {
 }
 
 void Session::content_complete(Now now, Effects& fx) {
+  if (!account_stands(false, now, fx)) return;
   Transaction& t = *transaction_;
   Content& c = *t.content;
   input_ = Input::command;
@@ -280,8 +284,8 @@ void Session::content_complete(Now now, Effects& fx) {
   if (!t.refusal) {
     c.mime_facts = c.mime.finish();
     const policy::Verdict verdict = judge(metrics::Stage::message, [&] {
-      return env_.chain.message(client_facts(), transaction_facts(), {c.octets, c.mime_facts},
-                                wall_seconds(now), t.charges);
+      return policies_->chain.message(client_facts(), transaction_facts(), {c.octets, c.mime_facts},
+                                      wall_seconds(now), t.charges);
     });
     passed(verdict, fx);
   }

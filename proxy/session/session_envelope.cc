@@ -43,6 +43,7 @@ bool Session::mail_allowed(Now, Effects& fx) {
 
 void Session::mail(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::mail;
+  if (!follow_configuration(now, fx) || !account_stands(true, now, fx)) return;
   if (!mail_allowed(now, fx)) return;
   if (env_.memory_pressure != nullptr && env_.memory_pressure->load(std::memory_order_relaxed) >=
                                              (account_ ? MemoryPressure::critical : MemoryPressure::high)) {
@@ -68,11 +69,11 @@ void Session::mail(std::string_view argument, Now now, Effects& fx) {
   transaction_->reverse_path = std::move(parsed->path);
   transaction_->mail = std::move(*parameters);
   const policy::Verdict verdict = judge(metrics::Stage::mail, [&] {
-    return env_.chain.mail(client_facts(), transaction_facts(), wall_seconds(now));
+    return policies_->chain.mail(client_facts(), transaction_facts(), wall_seconds(now));
   });
   note_hits(verdict);
   if (verdict.action != policy::Action::accept) {
-    transaction_->rule = env_.chain.rule_names()[verdict.rule];
+    transaction_->rule = policies_->chain.rule_names()[verdict.rule];
     ++errors_;
     const smtp::Reply reply = signed_refusal(verdict.reply, transaction_->rule);
     answer(verb, reply, fx);
@@ -89,6 +90,7 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
     violation(metrics::Violation::bad_sequence);
     return refuse(verb, 503, "5.5.1", "Send MAIL first", fx);
   }
+  if (!account_stands(false, now, fx)) return;
   Transaction& t = *transaction_;
   const auto parsed = smtp::parse_rcpt_argument(argument, t.mail.smtputf8);
   if (!parsed) {
@@ -102,11 +104,12 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
     return refuse_recipient(recipient, refusal(452, "4.5.3", "Too many recipients for one message"), {}, fx);
   }
   const policy::Verdict verdict = judge(metrics::Stage::rcpt, [&] {
-    return env_.chain.rcpt(client_facts(), transaction_facts(), parsed->path, wall_seconds(now), t.charges);
+    return policies_->chain.rcpt(client_facts(), transaction_facts(), parsed->path, wall_seconds(now),
+                                 t.charges);
   });
   note_hits(verdict);
   if (verdict.action != policy::Action::accept) {
-    const std::string& rule = env_.chain.rule_names()[verdict.rule];
+    const std::string& rule = policies_->chain.rule_names()[verdict.rule];
     return refuse_recipient(recipient, signed_refusal(verdict.reply, rule), rule, fx);
   }
   if (t.upstream_refusal) return refuse_recipient(recipient, *t.upstream_refusal, {}, fx);

@@ -66,7 +66,7 @@ void Session::note_upstream_reply(const smtp::Reply& reply) {
 void Session::note_hits(const policy::Verdict& verdict) {
   for (const policy::Hit& hit : verdict.hits) {
     const auto mode = metrics::Mode{static_cast<std::uint8_t>(hit.mode)};
-    const Environment::RuleLabels& labels = env_.rule_labels[hit.rule];
+    const RuleLabels& labels = policies_->rule_labels[hit.rule];
     if (labels.is_rate) env_.shard.add<metrics::Metric::rate_limit_exceeded>(labels.limit, labels.unit, mode);
     env_.shard.add<metrics::Metric::policy_decisions>(labels.rule, hit.stage, hit.action, mode);
     if (hit.spoof != policy::SpoofCheck::none) {
@@ -88,7 +88,7 @@ void Session::end_transaction(metrics::MessageResult result, const smtp::Reply* 
     result = refused.for_good ? metrics::MessageResult::rejected : metrics::MessageResult::deferred;
   }
   const bool accepted = result == metrics::MessageResult::accepted;
-  env_.chain.settle(t->charges, accepted, wall_seconds(now));
+  policies_->chain.settle(t->charges, accepted, wall_seconds(now));
   client_recipients_ += t->accepted;
   if (accepted) ++messages_accepted_;
   if (accepted) ++client_messages_;
@@ -143,7 +143,7 @@ void Session::write_transaction(const Transaction& t, const smtp::XAttributes* f
     if (t.ended_ms != 0) record.upstream_reply_seconds = seconds_since(t.ended_ms, now);
   }
   for (const policy::Hit& hit : t.hits) {
-    record.hits.push_back({env_.chain.rule_names()[hit.rule], policy::name_of(hit.stage),
+    record.hits.push_back({policies_->chain.rule_names()[hit.rule], policy::name_of(hit.stage),
                            policy::name_of(hit.action), policy::name_of(hit.mode)});
   }
   record.rule = told.rule;

@@ -70,12 +70,9 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
   listener.limits.commands_without_mail = setup.commands_without_mail;
   listener.limits.minimum_bytes_per_second = setup.minimum_bytes_per_second;
   config_.listeners.push_back(listener);
-  chain_ = std::make_unique<policy::Chain>(config_.policy, counters_);
-  for (const std::string& rule : chain_->rule_names()) {
-    rule_labels_.push_back({layout_.index_of(metrics::Dim::rule, rule)});
-  }
-  environment_ = std::make_unique<Environment>(Environment{config_, *chain_, journal_, shard_, rule_labels_,
-                                                           content_, staged_, framed_, nullptr, &pressure_});
+  reload([](config::Config&) {});
+  environment_ = std::make_unique<Environment>(Environment{
+      config_, in_force_, journal_, shard_, content_, staged_, framed_, nullptr, &pressure_, &in_force_});
   listener_ = std::make_unique<ListenerFacts>(
       ListenerFacts{config_.listeners[0], config_.upstreams[0], 0, 0, 0, true,
                     static_cast<std::uint8_t>(smtp::mech_plain | smtp::mech_login |
@@ -93,6 +90,27 @@ Harness::Harness(const Setup& setup) : layout_(labels()), shard_(layout_), journ
 }
 
 Harness::~Harness() = default;
+
+Harness::Site::Site(config::Config c, policy::CounterStore& counters, metrics::Layout& layout,
+                    const Accounts& accounts)
+    : config(std::move(c)), chain(config.policy, counters), policies{config, chain, rule_labels, &accounts} {
+  for (const std::string& rule : chain.rule_names()) {
+    rule_labels.push_back({layout.index_of(metrics::Dim::rule, rule)});
+  }
+}
+
+void Harness::reload(const std::function<void(config::Config&)>& change) {
+  config::Config next = in_force_ ? in_force_->config : config_;
+  change(next);
+  const auto site = std::make_shared<const Site>(std::move(next), counters_, layout_, accounts_);
+  in_force_ = std::shared_ptr<const Policies>(site, &site->policies);
+}
+
+void Harness::account_becomes(Accounts::State state, std::vector<std::string> addresses) {
+  accounts_.state = state;
+  accounts_.addresses = std::move(addresses);
+  ++accounts_.changes;
+}
 
 Now Harness::now() const {
   return {clock_ms_, std::chrono::system_clock::time_point(std::chrono::hours(24 * 365 * 50))};

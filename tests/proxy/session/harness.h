@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,6 +56,11 @@ class Harness {
   void wake();
   void timeout();
   void drain();
+  // What a reload puts in force, of the configuration now and what `change` makes of it.
+  void reload(const std::function<void(config::Config&)>& change);
+  // What became of the account that is logged in, from now on; and how long its login counts.
+  void account_becomes(Accounts::State state, std::vector<std::string> addresses = {});
+  void login_counts(std::uint32_t seconds) { accounts_.seconds = seconds; }
   void pass(std::int64_t seconds) { clock_ms_ += seconds * 1000; }
   void memory_pressure(MemoryPressure pressure) { pressure_ = pressure; }
   void upstream_full(bool full) { session_->upstream_full(full, now()); }
@@ -88,6 +94,26 @@ class Harness {
   std::uint32_t last_attempt = 0;
 
  private:
+  // A configuration and what is made of it.
+  struct Site {
+    Site(config::Config c, policy::CounterStore& counters, metrics::Layout& layout, const Accounts& accounts);
+    config::Config config;
+    policy::Chain chain;
+    std::vector<RuleLabels> rule_labels;
+    Policies policies;
+  };
+  struct Fake : Accounts {
+    std::uint64_t generation() const override { return changes; }
+    State look_again(policy::Account& account) const override {
+      if (state == State::changed) account.addresses = addresses;
+      return state;
+    }
+    std::uint32_t login_seconds(const policy::Account&) const override { return seconds; }
+    std::uint64_t changes = 1;
+    State state = State::unchanged;
+    std::vector<std::string> addresses;
+    std::uint32_t seconds = 0;
+  };
   void perform();
   void perform_once();
   void open_link();
@@ -97,11 +123,11 @@ class Harness {
 
   config::Config config_;
   policy::MemoryCounters counters_{1000};
-  std::unique_ptr<policy::Chain> chain_;
   metrics::Layout layout_;
   metrics::Shard shard_;
   metrics::Journal journal_;
-  std::vector<Environment::RuleLabels> rule_labels_;
+  Fake accounts_;
+  std::shared_ptr<const Policies> in_force_;
   smtp::Slices content_, staged_, framed_;
   std::atomic<MemoryPressure> pressure_ = MemoryPressure::none;
   std::unique_ptr<Environment> environment_;

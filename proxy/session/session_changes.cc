@@ -1,0 +1,69 @@
+// What an operator changed while the session was open takes effect at its next transaction, and what they
+// took from an account at its next command (law 9).
+#include <algorithm>
+
+#include "proxy/session/session.h"
+
+namespace portcullis::session {
+
+namespace {
+
+// Whether a client of `listener` finds the same listener and upstream in `config`.
+bool serves_alike(const config::Config& config, const ListenerFacts& listener) {
+  const auto same_listener = std::ranges::find(config.listeners, listener.settings);
+  const auto same_upstream = std::ranges::find(config.upstreams, listener.upstream);
+  return same_listener != config.listeners.end() && same_upstream != config.upstreams.end();
+}
+
+}  // namespace
+
+// Rules are exchanged under the session. Where the connection itself would have become another one, the
+// client makes a new one.
+bool Session::follow_configuration(Now now, Effects& fx) {
+  if (env_.in_force == nullptr || *env_.in_force == policies_) return true;
+  policies_ = *env_.in_force;
+  const policy::Network rights = policies_->chain.permissions(client_);
+  const std::optional<policy::IpAddress> named_by = policy::parse_ip(via_);
+  const policy::Network peer = named_by ? policies_->chain.permissions(*named_by) : rights;
+  auth_without_tls_ = rights.may_auth_without_tls;
+  may_xclient_ = peer.may_send_xclient && !by_proxy_header_;
+  may_xforward_ = peer.may_send_xforward && !by_proxy_header_;
+  const bool named_by_right =
+      !named_by || (by_proxy_header_ ? peer.may_send_proxy_header : peer.may_send_xclient);
+  const bool logged_in_by_right = !account_ || tls_ || auth_without_tls_ || account_->backend == "xclient";
+  const bool certificates_alike = policies_->config.certificate_login == env_.config.certificate_login ||
+                                  !account_ || account_->backend != "certificate";
+  if (serves_alike(policies_->config, listener_) && named_by_right && logged_in_by_right &&
+      certificates_alike) {
+    return true;
+  }
+  bye(421, "4.3.2", "Configuration has changed, please connect again", metrics::CloseReason::policy,
+      "configuration_changed", now, fx);
+  return false;
+}
+
+// `outside`: of a transaction. Inside, what the account owns stays as it was at MAIL.
+bool Session::account_stands(bool outside, Now now, Effects& fx) {
+  const Accounts* accounts = env_.in_force != nullptr ? (*env_.in_force)->accounts : policies_->accounts;
+  if (!account_ || accounts == nullptr) return true;
+  const std::uint64_t generation = accounts->generation();
+  if (generation != accounts_generation_) {
+    policy::Account account = *account_;
+    if (accounts->look_again(account) == Accounts::State::gone) {
+      bye(421, "4.7.0", "Account has changed, please log in again", metrics::CloseReason::policy,
+          "account_changed", now, fx);
+      return false;
+    }
+    if (outside) {
+      *account_ = std::move(account);
+      accounts_generation_ = generation;
+    }
+  }
+  const std::uint32_t most = outside ? accounts->login_seconds(*account_) : 0;
+  if (most == 0 || now.mono_ms - login_ms_ <= std::int64_t{most} * 1000) return true;
+  bye(421, "4.7.0", "Login is too old, please log in again", metrics::CloseReason::policy, "login_too_old",
+      now, fx);
+  return false;
+}
+
+}  // namespace portcullis::session
