@@ -66,6 +66,7 @@ void Session::sasl_line(std::string_view line, Now now, Effects& fx) {
     return refuse(smtp::Verb::auth, 501, "5.5.2", "Authentication cancelled", fx);
   }
   std::optional<std::string> decoded = smtp::decode_base64(line);
+  data_refused_ = !decoded;  // what follows may be the next response
   if (!decoded) {
     sasl_.reset();
     return refuse(smtp::Verb::auth, 501, "5.5.2", "Not base64", fx);

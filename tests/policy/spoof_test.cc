@@ -158,6 +158,25 @@ TEST(Spoof, OutsidersMayNotUseLocalSenders) {
   }
 }
 
+TEST(Spoof, OutsidersMayNotResendAsLocalOnes) {
+  for (const bool check : {true, false}) {
+    Settings s = settings();
+    s.outside.check_resent = check;
+    s.networks.push_back(
+        {.name = "trusted", .addresses = {*parse_network("198.51.100.0/24")}, .may_use_local_senders = true});
+    MemoryCounters counters(100);
+    const Chain chain(s, counters);
+    smtp::HeaderFacts header = header_from("a@else.example");
+    header.resent_from.push_back(header_mailbox("b@else.example"));
+    Session session;
+    EXPECT_EQ(outcome(chain, session.header(chain, header)), "accept");
+    header.resent_from.push_back(header_mailbox("ceo@example.com"));
+    EXPECT_EQ(outcome(chain, session.header(chain, header)), check ? "550 5.7.1 local-sender" : "accept");
+    Session inside("198.51.100.1");
+    EXPECT_EQ(outcome(chain, inside.header(chain, header)), "accept");
+  }
+}
+
 TEST(Spoof, OutsidersMayNotRelay) {
   MemoryCounters counters(100);
   const Chain chain(settings(), counters);
