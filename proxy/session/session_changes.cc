@@ -6,17 +6,6 @@
 
 namespace portcullis::session {
 
-namespace {
-
-// Whether a client of `listener` finds the same listener and upstream in `config`.
-bool serves_alike(const config::Config& config, const ListenerFacts& listener) {
-  const auto same_listener = std::ranges::find(config.listeners, listener.settings);
-  const auto same_upstream = std::ranges::find(config.upstreams, listener.upstream);
-  return same_listener != config.listeners.end() && same_upstream != config.upstreams.end();
-}
-
-}  // namespace
-
 // Rules are exchanged under the session. Where the connection itself would have become another one, the
 // client makes a new one.
 bool Session::follow_configuration(Now now, Effects& fx) {
@@ -33,8 +22,10 @@ bool Session::follow_configuration(Now now, Effects& fx) {
   const bool logged_in_by_right = !account_ || tls_ || auth_without_tls_ || account_->backend == "xclient";
   const bool certificates_alike = policies_->config.certificate_login == env_.config.certificate_login ||
                                   !account_ || account_->backend != "certificate";
-  if (serves_alike(policies_->config, listener_) && named_by_right && logged_in_by_right &&
-      certificates_alike) {
+  // The upstream may have become another one: the session goes on with the one it began with.
+  const auto& listeners = policies_->config.listeners;
+  const bool listens_alike = std::ranges::find(listeners, listener_.settings) != listeners.end();
+  if (listens_alike && named_by_right && logged_in_by_right && certificates_alike) {
     return true;
   }
   bye(421, "4.3.2", "Configuration has changed, please connect again", metrics::CloseReason::policy,

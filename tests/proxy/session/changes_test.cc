@@ -72,12 +72,11 @@ TEST_F(Changes, ALoweredLimitCountsAtOnce) {
   EXPECT_EQ(say(rcpt), "452");
 }
 
-TEST_F(Changes, AnotherListenerOrUpstreamIsAnotherConnection) {
+TEST_F(Changes, AnotherListenerIsAnotherConnection) {
   const std::function<void(config::Config&)> changes[] = {
       [](config::Config& c) { c.listeners[0].limits.recipients = 1; },
       [](config::Config& c) { c.listeners[0].auth = config::AuthMode::required; },
       [](config::Config& c) { c.listeners.clear(); },
-      [](config::Config& c) { c.upstreams[0].servers[0].port = 26; },
   };
   for (const auto& change : changes) {
     const struct Setup usual;
@@ -92,6 +91,12 @@ TEST_F(Changes, AnotherListenerOrUpstreamIsAnotherConnection) {
     EXPECT_NE(h.client_out.find("421 4.3.2 Configuration has changed"), std::string::npos) << h.client_out;
     EXPECT_TRUE(h.session().finished());
   }
+}
+
+TEST_F(Changes, AnotherUpstreamIsForNewSessions) {
+  say("EHLO client.test\r\n");
+  h_.reload([](config::Config& config) { config.upstreams[0].servers[0].port = 26; });
+  EXPECT_EQ(say("MAIL FROM:<a@elsewhere.test>\r\n"), "250");
 }
 
 TEST_F(Changes, ARightThatTheLoginNeeded) {
