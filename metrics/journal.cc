@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "metrics/event_repeats.h"
 #include "metrics/journal_sink.h"
 
 namespace portcullis::metrics {
@@ -19,21 +20,23 @@ using namespace std::chrono_literals;
 
 // How long the writer lets lines gather: one write(2) and one wake-up for many records.
 constexpr auto linger = 5ms;
+constexpr auto repeats_interval = 1s;  // how often it is looked whether a repetition is to be summed up
 constexpr auto flush_patience = std::chrono::seconds(JournalSink::stop_grace_seconds);
 
-// syslog(3): facility mail, and the severity of the record.
-std::string_view syslog_priority(EventRecord::Level level) {
+// syslog(3): the severity of the record, facility mail. systemd takes the facility from the unit
+// (sd-daemon(3)).
+std::string_view syslog_priority(EventRecord::Level level, bool facility) {
   switch (level) {
     case EventRecord::Level::debug:
-      return "<23>";
+      return facility ? "<23>" : "<7>";
     case EventRecord::Level::info:
-      return "<22>";
+      return facility ? "<22>" : "<6>";
     case EventRecord::Level::warning:
-      return "<20>";
+      return facility ? "<20>" : "<4>";
     case EventRecord::Level::error:
-      return "<19>";
+      break;
   }
-  return "<19>";
+  return facility ? "<19>" : "<3>";
 }
 
 // The writer must neither take the process's signals nor die of SIGPIPE.
@@ -72,7 +75,10 @@ struct Journal::Impl {
 
   template <typename Record>
   void write(const Record& record, EventRecord::Level level);
+  void write_event(EventRecord::Level level, std::string event,
+                   std::vector<std::pair<std::string, std::string>> fields, std::string message);
   void enqueue(std::string_view line);
+  void put(std::string_view batch, bool reopen);
   void run();
 
   const JournalSettings settings;
@@ -87,7 +93,9 @@ struct Journal::Impl {
   bool hurry = false;                // do not linger
   std::uint64_t reopens_wanted = 0;
   std::uint64_t reopens_done = 0;
-  JournalSink sink;  // the writer's
+  EventRepeats repeats;
+  std::uint64_t dropped_told = 0;  // of `dropped`; this and what follows are the writer's
+  JournalSink sink;
   std::thread writer;
 };
 
@@ -96,7 +104,8 @@ void Journal::Impl::write(const Record& record, EventRecord::Level level) try {
   // Rendered outside the lock, into memory that is kept from record to record.
   static thread_local TextBuffer line;
   line.clear();
-  if (settings.sink == JournalSettings::Sink::syslog) line.append(syslog_priority(level));
+  const bool syslog = settings.sink == JournalSettings::Sink::syslog;
+  if (syslog || sink.to_journald()) line.append(syslog_priority(level, syslog));
   append_json(line, record);
   enqueue(line.view());
 } catch (const std::bad_alloc&) {
@@ -121,31 +130,64 @@ void Journal::Impl::enqueue(std::string_view line) {
   if (wake) work.notify_one();
 }
 
+void Journal::Impl::write_event(EventRecord::Level level, std::string event,
+                                std::vector<std::pair<std::string, std::string>> fields,
+                                std::string message) {
+  write(EventRecord{std::chrono::system_clock::now(),
+                    level,
+                    std::move(event),
+                    {},
+                    std::move(fields),
+                    std::move(message)},
+        level);
+}
+
+// What was queued before the rotation belongs to the old file.
+void Journal::Impl::put(std::string_view batch, bool reopen) {
+  const std::uint64_t lost = sink.write(batch);
+  dropped.fetch_add(lost, std::memory_order_relaxed);
+  if (reopen) {
+    if (const std::string error = sink.reopen(); !error.empty()) {
+      write_event(EventRecord::Level::error, "journal_not_reopened", {{"detail", error}},
+                  "records go on to where they went before");
+    }
+  }
+  const std::uint64_t all = dropped.load(std::memory_order_relaxed);
+  if (lost > 0 || batch.empty() || all == dropped_told) return;
+  write_event(EventRecord::Level::error, "journal_records_lost",
+              {{"records", std::to_string(all - dropped_told)}},
+              "the journal could not be written; records before this one are missing");
+  dropped_told = all;
+}
+
 void Journal::Impl::run() {
   std::string batch;
   std::unique_lock lock(mutex);
+  const auto wanted = [this] { return stopping || reopens_wanted != reopens_done || !queue.empty(); };
   for (;;) {
-    work.wait(lock, [this] { return stopping || reopens_wanted != reopens_done || !queue.empty(); });
+    while (!wanted()) {
+      if (!repeats.any()) {
+        work.wait(lock);
+        continue;
+      }
+      work.wait_for(lock, repeats_interval);
+      lock.unlock();
+      for (const EventRecord& sum : repeats.take_due(std::chrono::steady_clock::now())) write(sum, sum.level);
+      lock.lock();
+    }
     work.wait_for(lock, linger, [this] { return stopping || reopens_wanted != reopens_done || hurry; });
+    if (stopping) {
+      lock.unlock();
+      for (const EventRecord& sum : repeats.take_all()) write(sum, sum.level);
+      lock.lock();
+    }
     batch.swap(queue);
     hurry = false;
     const std::uint64_t up_to = octets_queued;
     const std::uint64_t reopens = reopens_wanted;
     const bool reopen = reopens != reopens_done;
     lock.unlock();
-    // What was queued before the rotation belongs to the old file.
-    dropped.fetch_add(sink.write(batch), std::memory_order_relaxed);
-    if (reopen) {
-      if (const std::string error = sink.reopen(); !error.empty()) {
-        write(EventRecord{std::chrono::system_clock::now(),
-                          EventRecord::Level::error,
-                          "journal_not_reopened",
-                          {},
-                          {{"detail", error}},
-                          "records go on to where they went before"},
-              EventRecord::Level::error);
-      }
-    }
+    put(batch, reopen);
     batch.clear();
     lock.lock();
     octets_written = up_to;
@@ -169,7 +211,10 @@ void Journal::write(const TransactionRecord& record) {
 void Journal::write(const SessionRecord& record) { impl_->write(record, EventRecord::Level::info); }
 
 void Journal::write(const EventRecord& record) {
-  if (record.level >= impl_->settings.level) impl_->write(record, record.level);
+  if (record.level < impl_->settings.level) return;
+  if (record.cause.empty() || impl_->repeats.admit(record, std::chrono::steady_clock::now())) {
+    impl_->write(record, record.level);
+  }
 }
 
 void Journal::reopen() {

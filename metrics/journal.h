@@ -39,16 +39,33 @@ struct ReplyText {
   std::string_view text;
 };
 
-// What is recorded of the recipients of a transaction: the first 100. Each is written down when it is
-// answered, so that nothing of it need be kept for the record.
+// What is recorded of the recipients of a transaction: the first 100, and no more than fit into `octets_max`.
+// Each is written down when it is answered, so that nothing of it need be kept for the record.
 class RecipientRecords {
  public:
   static constexpr std::size_t recipients_max = 100;
+  static constexpr std::size_t octets_max = std::size_t{20} * 1024;
 
   // `reply`: as the client got it. `rule`: ours, when a rule refused the recipient.
   void add(std::string_view recipient, std::uint16_t code, const ReplyText& reply, std::string_view rule);
   bool empty() const { return size_ == 0; }
-  bool full() const { return size_ == recipients_max; }
+  bool full() const { return full_ || size_ == recipients_max; }
+  std::string_view json() const { return json_.view(); }  // the objects, commas between them
+
+ private:
+  TextBuffer json_;
+  std::size_t size_ = 0;
+  bool full_ = false;  // one did not fit
+};
+
+// Commands that were refused outside of a transaction: the first five of a session, each written down when it
+// is answered.
+class RefusalRecords {
+ public:
+  static constexpr std::size_t refusals_max = 5;
+
+  void add(std::string_view command, std::uint16_t code, const ReplyText& reply);
+  bool full() const { return size_ == refusals_max; }
   std::string_view json() const { return json_.view(); }  // the objects, commas between them
 
  private:
@@ -61,6 +78,8 @@ struct HitRecord {
   std::string_view stage;
   std::string_view action;
   std::string_view mode;
+  std::string_view check = {};     // spoofing check that fired, or empty
+  std::string_view identity = {};  // the address that failed it
 };
 
 struct TransactionRecord {
@@ -107,6 +126,8 @@ struct SessionRecord {
   std::uint64_t octets_out = 0;
   std::uint32_t commands = 0;
   std::uint32_t auth_failures = 0;
+  std::string_view refusals;  // RefusalRecords::json(); `refusals_total` counts all
+  std::uint32_t refusals_total = 0;
   double duration_seconds = 0;
 };
 
@@ -118,6 +139,9 @@ struct EventRecord {
   std::string session;  // id, or empty
   std::vector<std::pair<std::string, std::string>> fields;
   std::string message;  // one English sentence
+  // What a whole outage has in common ("legacy: connect"), or empty. Of events with one name and cause the
+  // journal writes the first few and then how often the event was repeated (EventRepeats).
+  std::string cause = {};
 };
 
 struct JournalSettings {
@@ -130,8 +154,9 @@ struct JournalSettings {
   bool operator==(const JournalSettings&) const = default;
 };
 
-// Renders one line, '\n' included. Values are cut at 1024 octets; 100 hits and 50 fields of an event are
-// kept. Pure.
+// Renders one line, '\n' included, of at most record_octets_max. Values are cut at 1024 octets as written;
+// hits and fields of an event are kept as far as they fit. Pure.
+inline constexpr std::size_t record_octets_max = std::size_t{48} * 1024 - 64;  // journald cuts at 48 KiB
 void append_json(TextBuffer& out, const TransactionRecord& record);
 void append_json(TextBuffer& out, const SessionRecord& record);
 void append_json(TextBuffer& out, const EventRecord& record);

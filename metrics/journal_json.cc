@@ -1,6 +1,7 @@
 // The lines of the journal. Every field is a row of docs/journal.md, in this order; a test compares.
 #include <algorithm>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "metrics/digits.h"
@@ -13,7 +14,9 @@ namespace {
 // A line has a bound whatever the records hold.
 constexpr std::size_t markup_octets = 160;  // keys and numbers of a recipient, and the room they ask for
 constexpr std::size_t hits_max = 100;
+constexpr std::size_t hits_octets_max = std::size_t{6} * 1024;  // the last one may exceed it
 constexpr std::size_t fields_max = 50;
+constexpr std::size_t fields_octets_max = std::size_t{36} * 1024;  // likewise
 
 // RFC 3339 in UTC with milliseconds: 2026-11-21T17:45:03.250Z
 void append_time(JsonObject& line, TextBuffer& out, JournalTime time) {
@@ -60,11 +63,13 @@ void append_peer(JsonObject& line, const PeerRecord& peer) {
   line.text<"backend">(peer.backend);
 }
 
-void append_recipients(JsonObject& line, TextBuffer& out, std::string_view recipients) {
-  if (recipients.empty()) return;
-  line.key<"recipients">();
+// `objects`: JSON, commas between them.
+template <JsonKey Key>
+void append_list(JsonObject& line, TextBuffer& out, std::string_view objects) {
+  if (objects.empty()) return;
+  line.key<Key>();
   out.append('[');
-  out.append(recipients);
+  out.append(objects);
   out.append(']');
 }
 
@@ -72,13 +77,17 @@ void append_hits(JsonObject& line, TextBuffer& out, const std::vector<HitRecord>
   if (hits.empty()) return;
   line.key<"hits">();
   char before = '[';
+  const std::size_t begin = out.size();
   for (const HitRecord& hit : std::span(hits).first(std::min(hits.size(), hits_max))) {
+    if (out.size() - begin > hits_octets_max) break;
     out.append(std::exchange(before, ','));
     JsonObject object(out);
     object.text<"rule">(hit.rule);
     object.text<"stage">(hit.stage);
     object.text<"action">(hit.action);
     object.text<"mode">(hit.mode);
+    object.text<"check">(hit.check);
+    object.text<"identity">(hit.identity);
     object.close();
   }
   out.append(']');
@@ -108,8 +117,8 @@ std::string_view name_of(EventRecord::Level level) {
 void RecipientRecords::add(std::string_view recipient, std::uint16_t code, const ReplyText& reply,
                            std::string_view rule) {
   if (full()) return;
+  const std::size_t before = json_.size();
   if (!empty()) json_.append(',');
-  ++size_;
   // Asked for at once: one allocation is enough for most transactions.
   json_.room(recipient.size() + reply.enhanced.size() + reply.text.size() + rule.size() + markup_octets);
   JsonObject object(json_);
@@ -117,6 +126,22 @@ void RecipientRecords::add(std::string_view recipient, std::uint16_t code, const
   append_code<"code">(object, code);
   object.text<"reply">(reply.enhanced, reply.text);
   object.text<"rule">(rule);
+  object.close();
+  full_ = json_.size() > octets_max;
+  if (full_) {
+    json_.cut_to(before);
+  } else {
+    ++size_;
+  }
+}
+
+void RefusalRecords::add(std::string_view command, std::uint16_t code, const ReplyText& reply) {
+  if (full()) return;
+  if (size_++ > 0) json_.append(',');
+  JsonObject object(json_);
+  object.text<"command">(command);
+  append_code<"code">(object, code);
+  object.text<"reply">(reply.enhanced, reply.text);
   object.close();
 }
 
@@ -131,7 +156,7 @@ void append_json(TextBuffer& out, const TransactionRecord& record) {
   line.text<"forwarded_id">(record.forwarded_id);
   line.text<"result">(record.result);
   line.text_or_empty<"reverse_path">(record.reverse_path);  // empty: the null reverse-path
-  append_recipients(line, out, record.recipients);
+  append_list<"recipients">(line, out, record.recipients);
   line.number<"recipients_total">(record.recipients_total);
   line.number<"recipients_accepted">(record.recipients_accepted);
   line.text<"header_from">(record.header_from);
@@ -169,6 +194,8 @@ void append_json(TextBuffer& out, const SessionRecord& record) {
   line.number<"octets_out">(record.octets_out);
   line.number<"commands">(record.commands);
   line.number<"auth_failures">(record.auth_failures);
+  append_list<"refusals">(line, out, record.refusals);
+  line.number<"refusals_total">(record.refusals_total);
   line.seconds<"duration_seconds">(record.duration_seconds);
   line.close();
   out.append('\n');
@@ -184,8 +211,15 @@ void append_json(TextBuffer& out, const EventRecord& record) {
   if (!record.fields.empty()) {
     line.key<"fields">();
     JsonObject fields(out);
-    const auto kept = std::span(record.fields).first(std::min(record.fields.size(), fields_max));
-    for (const auto& [key, value] : kept) fields.pair(key, value);
+    const std::size_t begin = out.size();
+    std::size_t kept = 0;
+    while (kept < std::min(record.fields.size(), fields_max) && out.size() - begin <= fields_octets_max) {
+      fields.pair(record.fields[kept].first, record.fields[kept].second);
+      ++kept;
+    }
+    if (kept < record.fields.size()) {
+      fields.pair("fields_left_out", std::to_string(record.fields.size() - kept));
+    }
     fields.close();
   }
   line.text<"message">(record.message);

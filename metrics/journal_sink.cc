@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <stdexcept>
@@ -66,10 +67,21 @@ std::string syslog_datagram(std::string_view line) {
                      line.substr(after_priority));
 }
 
+// systemd.exec(5): JOURNAL_STREAM names device and inode of the stream that is connected to the journal. A
+// program whose standard error was redirected since has another one.
+bool stderr_is_journald() {
+  const char* stream = std::getenv("JOURNAL_STREAM");  // NOLINT: nobody changes the environment
+  struct stat status{};
+  return stream != nullptr && ::fstat(STDERR_FILENO, &status) == 0 &&
+         fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
+}
+
 }  // namespace
 
 JournalSink::JournalSink(const JournalSettings& settings, const std::atomic<bool>& stopping)
-    : settings_(settings), stopping_(stopping) {
+    : settings_(settings),
+      stopping_(stopping),
+      to_journald_(settings.sink == JournalSettings::Sink::stderr_ && stderr_is_journald()) {
   std::string error;
   if (!open(error)) throw std::runtime_error(error);
 }
@@ -122,6 +134,9 @@ std::uint64_t JournalSink::write_stream(std::string_view lines) {
   if (torn_ && !regular_ && !wait_writable()) return count_lines(lines);
   if (torn_ && ::write(fd_, "\n", 1) == 1) torn_ = false;
   if (torn_) return count_lines(lines);
+  const std::string_view all = lines;
+  struct stat status{};
+  const std::int64_t size_before = regular_ && ::fstat(fd_, &status) == 0 ? status.st_size : -1;
   while (!lines.empty()) {
     std::string_view chunk = lines;
     if (!regular_) {
@@ -132,11 +147,26 @@ std::uint64_t JournalSink::write_stream(std::string_view lines) {
     }
     const ssize_t written = ::write(fd_, chunk.data(), chunk.size());
     if (written < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (written <= 0) return count_lines(lines);
+    if (written <= 0) {
+      if (torn_) take_back(all.substr(0, all.size() - lines.size()), size_before);
+      return count_lines(lines);
+    }
     torn_ = chunk[static_cast<std::size_t>(written) - 1] != '\n';
     lines.remove_prefix(static_cast<std::size_t>(written));
   }
   return 0;
+}
+
+// The disk is full in the middle of a line: cuts the file back to its last whole line, unless somebody else
+// writes to it too.
+void JournalSink::take_back(std::string_view written, std::int64_t size_before) {
+  struct stat status{};
+  if (size_before < 0 || ::fstat(fd_, &status) != 0) return;
+  if (status.st_size != size_before + static_cast<std::int64_t>(written.size())) return;
+  const std::int64_t whole = size_before + static_cast<std::int64_t>(written.rfind('\n') + 1);
+  if (::ftruncate(fd_, whole) != 0) return;
+  // A file that was not opened for appending is written at the old place otherwise, behind a hole.
+  torn_ = ::lseek(fd_, whole, SEEK_SET) < 0;
 }
 
 bool JournalSink::wait_writable() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,8 @@ class JournalSink {
 
   // Writes whole lines. Returns how many records were lost.
   std::uint64_t write(std::string_view lines);
+  // Whether the lines go to systemd's journal, which takes a priority in front ("<6>", sd-daemon(3)).
+  bool to_journald() const { return to_journald_; }
   // Opens the file anew (after logrotate) or connects to syslog again; keeps the old one on failure, and
   // says why in a sentence. Empty: done.
   std::string reopen();
@@ -33,11 +36,13 @@ class JournalSink {
   std::uint64_t write_datagrams(std::string_view lines);
   bool send_datagram(std::string_view line);
   bool wait_writable();
+  void take_back(std::string_view written, std::int64_t size_before);
 
   const JournalSettings& settings_;
   const std::atomic<bool>& stopping_;
   int fd_ = -1;
-  bool regular_ = false;     // a file: never slow in a way poll could tell
+  bool regular_ = false;  // a file: never slow in a way poll could tell
+  const bool to_journald_;
   bool torn_ = false;        // the last write ended inside a line
   int seconds_refused_ = 0;  // since the syslog daemon last took a record
 };

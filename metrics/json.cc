@@ -132,10 +132,17 @@ std::string_view cut(std::string_view value, std::size_t octets_max) {
 }  // namespace
 
 void append_json_string(TextBuffer& out, std::string_view value, std::size_t octets_max) {
-  const bool is_cut = value.size() > octets_max;
-  if (is_cut) value = cut(value, octets_max);
+  bool is_cut = false;
   out.append('"');
+  const std::size_t begin = out.size();
   for (;;) {
+    // What is written counts, not what is given: a control character becomes six octets.
+    const std::size_t written = out.size() - begin;
+    const std::size_t left = written < octets_max ? octets_max - written : 0;
+    if (value.size() > left) {
+      is_cut = true;
+      value = cut(value, left);
+    }
     char* const at = out.room(value.size() + plain_block_octets);
     const std::size_t plain = copy_plain(at, value);
     out.end_at(at + plain);

@@ -123,7 +123,7 @@ enum class ReplyVerb : std::uint8_t {
   other,
   greeting,     // 220, 421, 554 on connect
   end_of_data,  // the final reply of a message sent with DATA
-  unasked,      // 421 at a timeout or drain
+  unasked,      // 421 at a timeout, at a drain, or behind the reply that was one error too many
 };
 PORTCULLIS_LABEL(ReplyVerb, reply_verb,
                  {"EHLO",    "HELO",     "STARTTLS", "AUTH",  "MAIL",     "RCPT",        "DATA",
@@ -133,18 +133,17 @@ PORTCULLIS_LABEL(ReplyVerb, reply_verb,
 // Reply codes of RFC 5321 4.2.3, 3207, 4954, 7504 and others in use; everything else is "other".
 enum class ReplyCode : std::uint8_t {};
 PORTCULLIS_LABEL(ReplyCode, reply_code,
-                 {"211", "214", "220", "221", "235", "250", "251", "252", "334", "354", "421",  "432", "450",
-                  "451", "452", "454", "455", "500", "501", "502", "503", "504", "521", "523",  "525", "530",
-                  "534", "535", "538", "550", "551", "552", "553", "554", "555", "556", "other"})
+                 {"214", "220", "221", "235", "250", "251", "252", "334", "354", "421", "432", "450",
+                  "451", "452", "454", "455", "500", "501", "502", "503", "504", "521", "523", "525",
+                  "530", "534", "535", "538", "550", "551", "552", "553", "554", "555", "556", "other"})
 
-enum class CodeClass : std::uint8_t { positive, intermediate, transient, permanent, invalid };
-PORTCULLIS_LABEL(CodeClass, code_class, {"2xx", "3xx", "4xx", "5xx", "invalid"})
+enum class CodeClass : std::uint8_t { positive, intermediate, transient, permanent };
+PORTCULLIS_LABEL(CodeClass, code_class, {"2xx", "3xx", "4xx", "5xx"})
 
 enum class Violation : std::uint8_t {
   bare_lf,
   bare_cr,
   nul,
-  unauth_pipelining,
   starttls_injection,
   http_probe,
   line_too_long,
@@ -152,8 +151,8 @@ enum class Violation : std::uint8_t {
   data_after_refusal,  // content or a SASL response behind a DATA or AUTH that was refused
 };
 PORTCULLIS_LABEL(Violation, violation,
-                 {"bare_lf", "bare_cr", "nul", "unauth_pipelining", "starttls_injection", "http_probe",
-                  "line_too_long", "bad_sequence", "data_after_refusal"})
+                 {"bare_lf", "bare_cr", "nul", "starttls_injection", "http_probe", "line_too_long",
+                  "bad_sequence", "data_after_refusal"})
 
 enum class ConnectionReject : std::uint8_t {
   listener_limit,  // `connections` of the listener
@@ -230,20 +229,19 @@ PORTCULLIS_LABEL(AuthResult, auth_result,
                  {"success", "bad_credentials", "backend_error", "blocked", "disabled", "password_expired",
                   "unsupported", "aborted", "tls_required", "malformed"})
 
-// auth::BackendKind and auth::Result.
+// auth::BackendKind. Results: auth::Result without what only the gateway itself decides.
 enum class Backend : std::uint8_t { file, ldap, imap };
 PORTCULLIS_LABEL(Backend, backend, {"file", "ldap", "imap"})
 enum class BackendResult : std::uint8_t {
   success,
   bad_credentials,
   backend_error,
-  blocked,
   disabled,
   password_expired,
   unsupported,
 };
 PORTCULLIS_LABEL(BackendResult, backend_result,
-                 {"success", "bad_credentials", "backend_error", "blocked", "disabled", "password_expired",
+                 {"success", "bad_credentials", "backend_error", "disabled", "password_expired",
                   "unsupported"})
 
 enum class CacheResult : std::uint8_t { hit, miss };
@@ -252,11 +250,12 @@ PORTCULLIS_LABEL(CacheResult, cache_result, {"hit", "miss"})
 enum class AuthScope : std::uint8_t { network, login };
 PORTCULLIS_LABEL(AuthScope, auth_scope, {"network", "login"})
 
-// policy::Stage, policy::Action, policy::Mode (a rule that is off decides nothing).
+// policy::Stage, policy::Mode (a rule that is off decides nothing). A rule that fires never accepts:
+// policy::Action by action_index().
 enum class Stage : std::uint8_t { connect, mail, rcpt, header, message };
 PORTCULLIS_LABEL(Stage, stage, {"connect", "mail", "rcpt", "header", "message"})
-enum class Action : std::uint8_t { accept, defer, reject };
-PORTCULLIS_LABEL(Action, action, {"accept", "defer", "reject"})
+enum class Action : std::uint8_t { defer, reject };
+PORTCULLIS_LABEL(Action, action, {"defer", "reject"})
 enum class Mode : std::uint8_t { enforce, shadow };
 PORTCULLIS_LABEL(Mode, mode, {"enforce", "shadow"})
 
@@ -268,24 +267,19 @@ PORTCULLIS_LABEL(SpoofCheck, spoof_check, {"envelope", "header_from", "sender", 
 enum class RateUnit : std::uint8_t { messages, recipients, bytes };
 PORTCULLIS_LABEL(RateUnit, rate_unit, {"messages", "recipients", "bytes"})
 
-enum class StoreOp : std::uint8_t { open, load, charge, flush };
-PORTCULLIS_LABEL(StoreOp, store_op, {"open", "load", "charge", "flush"})
+enum class StoreOp : std::uint8_t { load, flush };
+PORTCULLIS_LABEL(StoreOp, store_op, {"load", "flush"})
 
 enum class MessageResult : std::uint8_t { accepted, rejected, deferred, aborted };
 PORTCULLIS_LABEL(MessageResult, message_result, {"accepted", "rejected", "deferred", "aborted"})
 enum class RecipientResult : std::uint8_t { accepted, rejected, deferred };
 PORTCULLIS_LABEL(RecipientResult, recipient_result, {"accepted", "rejected", "deferred"})
 
-enum class Phase : std::uint8_t { envelope, data, verdict, upstream_reply };
-PORTCULLIS_LABEL(Phase, phase, {"envelope", "data", "verdict", "upstream_reply"})
+enum class Phase : std::uint8_t { envelope, data, upstream_reply };
+PORTCULLIS_LABEL(Phase, phase, {"envelope", "data", "upstream_reply"})
 
+// Of transactions: what opening a connection came to is a ConnectResult.
 enum class UpstreamVerb : std::uint8_t {
-  greeting,
-  ehlo,
-  helo,
-  starttls,
-  auth,
-  xclient,
   xforward,
   mail,
   rcpt,
@@ -293,32 +287,19 @@ enum class UpstreamVerb : std::uint8_t {
   bdat,
   end_of_data,
   rset,
-  noop,
-  quit,
 };
 PORTCULLIS_LABEL(UpstreamVerb, upstream_verb,
-                 {"greeting", "EHLO", "HELO", "STARTTLS", "AUTH", "XCLIENT", "XFORWARD", "MAIL", "RCPT",
-                  "DATA", "BDAT", "end_of_data", "RSET", "NOOP", "QUIT"})
+                 {"XFORWARD", "MAIL", "RCPT", "DATA", "BDAT", "end_of_data", "RSET"})
 
-enum class ConnectResult : std::uint8_t {
-  success,
-  resolve,
-  refused,
-  timeout,
-  lost,
-  tls,
-  greeting,
-  login,
-  other
-};
+enum class ConnectResult : std::uint8_t { success, refused, timeout, lost, tls, greeting, login, other };
 PORTCULLIS_LABEL(ConnectResult, connect_result,
-                 {"success", "resolve", "refused", "timeout", "lost", "tls", "greeting", "login", "other"})
+                 {"success", "refused", "timeout", "lost", "tls", "greeting", "login", "other"})
 
 enum class ConnectionState : std::uint8_t { active, idle };
 PORTCULLIS_LABEL(ConnectionState, connection_state, {"active", "idle"})
 
-enum class FailoverReason : std::uint8_t { down, connect, tls, greeting, login, full };
-PORTCULLIS_LABEL(FailoverReason, failover_reason, {"down", "connect", "tls", "greeting", "login", "full"})
+enum class FailoverReason : std::uint8_t { connect, tls, greeting, login };
+PORTCULLIS_LABEL(FailoverReason, failover_reason, {"connect", "tls", "greeting", "login"})
 
 enum class Capability : std::uint8_t {
   pipelining,
@@ -432,12 +413,18 @@ constexpr HttpCode http_code_index(unsigned code) {
 }
 constexpr CodeClass code_class_of(unsigned code) {
   return code >= 200 && code < 600 ? CodeClass{static_cast<std::uint8_t>(code / 100 - 2)}
-                                   : CodeClass::invalid;
+                                   : CodeClass::permanent;
 }
 // From policy::SpoofCheck, which has `none` in front; not to be called for that.
 template <typename Check>
 constexpr SpoofCheck spoof_index(Check check) {
   return SpoofCheck{static_cast<std::uint8_t>(static_cast<std::uint8_t>(check) - 1)};
+}
+
+// From policy::Action; not to be called for its `accept`.
+template <typename Decision>
+constexpr Action action_index(Decision action) {
+  return Action{static_cast<std::uint8_t>(static_cast<std::uint8_t>(action) - 1)};
 }
 
 // The label's name in the exposition: "reason" for Dim::close_reason.

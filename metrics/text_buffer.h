@@ -18,6 +18,7 @@ class TextBuffer {
   std::string_view view() const { return {octets_.get(), size()}; }
   std::size_t size() const { return static_cast<std::size_t>(end_ - octets_.get()); }
   void clear() { end_ = octets_.get(); }
+  void cut_to(std::size_t size) { end_ = octets_.get() + size; }  // size <= size()
 
   bool has_room(std::size_t octets) const { return static_cast<std::size_t>(limit_ - end_) >= octets; }
   // The end of the text, with at least that many octets to write to. Good until the next call.

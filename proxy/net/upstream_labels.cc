@@ -58,10 +58,8 @@ metrics::UpstreamVerb verb_of(session::Expect what) {
       return UpstreamVerb::bdat;
     case session::Expect::end_of_data:
       return UpstreamVerb::end_of_data;
-    case session::Expect::rset:
+    default:  // the replies to the commands that open a connection are not counted here
       return UpstreamVerb::rset;
-    default:
-      return UpstreamVerb::quit;
   }
 }
 
