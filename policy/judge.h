@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "policy/verdict.h"
+#include "smtp/path.h"
 
 namespace portcullis::policy {
 
@@ -22,6 +23,7 @@ struct Finding {
   std::string_view enhanced;
   std::string_view text;
   SpoofCheck spoof = SpoofCheck::none;
+  const smtp::Mailbox* identity = nullptr;  // that failed the check, for the journal
 };
 
 class Judge {

@@ -21,6 +21,12 @@ std::int32_t day_of(WallTime now) {
   return static_cast<std::int32_t>(std::chrono::floor<std::chrono::days>(now).time_since_epoch().count());
 }
 
+// A clock that runs a little behind makes nothing unknown. What is further ahead was noted by a clock that
+// was wrong: it would count until that day comes, and for remember_days more.
+bool is_ahead(const KnownNetworks::Seen& seen, std::int32_t today) {
+  return std::int64_t{seen.day} > std::int64_t{today} + 1;
+}
+
 Login& find_or_insert(Table& table, std::string_view login, std::uint64_t hash) {
   auto index = table.find(login, hash);
   if (index == Table::none) {
@@ -57,13 +63,20 @@ KnownNetworks::Shard& KnownNetworks::shard_of(std::uint64_t hash) const {
 
 bool KnownNetworks::contains(std::string_view login, const IpNetwork& network, WallTime now) const {
   const std::uint64_t hash = keyed_hash(login);
-  const Shard& shard = shard_of(hash);
+  Shard& shard = shard_of(hash);
   const std::lock_guard lock(shard.mutex);
   const auto index = shard.table.find(login, hash);
   if (index == Table::none) return false;
-  const auto& networks = shard.table.value(index).networks;
+  auto& networks = shard.table.value(index).networks;
   const auto seen = std::ranges::find(networks, network, &Seen::network);
-  return seen != networks.end() && std::int64_t{seen->day} + remember_days_ >= day_of(now);
+  if (seen == networks.end()) return false;
+  const std::int32_t today = day_of(now);
+  if (is_ahead(*seen, today)) {
+    networks.erase(seen);
+    shard.table.value(index).changed = true;
+    return false;
+  }
+  return std::int64_t{seen->day} + remember_days_ >= today;
 }
 
 void KnownNetworks::add(std::string_view login, const IpNetwork& network, WallTime now) {
@@ -73,6 +86,9 @@ void KnownNetworks::add(std::string_view login, const IpNetwork& network, WallTi
   const std::lock_guard lock(shard.mutex);
   Login& known = find_or_insert(shard.table, login, hash);
   const std::int32_t today = day_of(now);
+  if (std::erase_if(known.networks, [&](const Seen& seen) { return is_ahead(seen, today); }) > 0) {
+    known.changed = true;
+  }
   auto seen = std::ranges::find(known.networks, network, &Seen::network);
   if (seen != known.networks.end() && seen->day == today) return;
   if (seen == known.networks.end() && known.networks.size() < networks_per_login) {
@@ -96,7 +112,7 @@ std::size_t KnownNetworks::logins() const {
 void KnownNetworks::restore(const Record& record, WallTime now) {
   Login restored;
   for (const Seen& seen : record.networks) {
-    if (std::int64_t{seen.day} + remember_days_ >= day_of(now) &&
+    if (!is_ahead(seen, day_of(now)) && std::int64_t{seen.day} + remember_days_ >= day_of(now) &&
         restored.networks.size() < networks_per_login) {
       restored.networks.push_back(seen);
     }

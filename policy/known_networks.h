@@ -22,6 +22,7 @@ class KnownNetworks {
   ~KnownNetworks();
 
   void remember_days(std::uint32_t days);
+  // A network noted for a day that has not come, by a clock that was wrong, is not known and is forgotten.
   bool contains(std::string_view login, const IpNetwork& network, WallTime now) const;
   void add(std::string_view login, const IpNetwork& network, WallTime now);
   std::size_t logins() const;

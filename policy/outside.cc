@@ -16,19 +16,22 @@ void OutsideCheck::mail(const IpAddress& client, const smtp::Path& reverse_path,
   if (spoof_.mode == Mode::off || reverse_path.null || !claims_local(reverse_path.mailbox)) return;
   if (allowed(client, &Network::may_use_local_senders)) return;
   judge.fire(spoof_, {553, "5.7.1", "Sender address is of a domain served here: log in to use it",
-                      SpoofCheck::unauth_local});
+                      SpoofCheck::unauth_local, &reverse_path.mailbox});
 }
 
 void OutsideCheck::header(const IpAddress& client, const smtp::HeaderFacts& header, Judge& judge) const {
   if (spoof_.mode == Mode::off) return;
-  const bool author = any_claims_local(header.from) || any_claims_local(header.sender);
-  const bool resender = settings_.outside.check_resent && any_claims_local(header.resent_from);
-  if ((!author && !resender) || allowed(client, &Network::may_use_local_senders)) return;
+  const smtp::Mailbox* author = first_local(header.from);
+  if (author == nullptr) author = first_local(header.sender);
+  const smtp::Mailbox* local = author;
+  if (local == nullptr && settings_.outside.check_resent) local = first_local(header.resent_from);
+  if (local == nullptr || allowed(client, &Network::may_use_local_senders)) return;
   judge.fire(spoof_,
              {550, "5.7.1",
-              author ? "From or Sender address is of a domain served here: log in to use it"
-                     : "Resent-From or Resent-Sender address is of a domain served here: log in to use it",
-              SpoofCheck::unauth_local});
+              author != nullptr
+                  ? "From or Sender address is of a domain served here: log in to use it"
+                  : "Resent-From or Resent-Sender address is of a domain served here: log in to use it",
+              SpoofCheck::unauth_local, local});
 }
 
 void OutsideCheck::rcpt(const IpAddress& client, const smtp::Path& recipient, Judge& judge) const {
@@ -51,8 +54,10 @@ bool OutsideCheck::claims_local(const smtp::Mailbox& mailbox) const {
   return size == 0 || local_domains_.contains({buffer.data(), size});
 }
 
-bool OutsideCheck::any_claims_local(const std::vector<smtp::HeaderMailbox>& mailboxes) const {
-  return std::ranges::any_of(mailboxes, [&](const auto& each) { return claims_local(each.mailbox); });
+const smtp::Mailbox* OutsideCheck::first_local(const std::vector<smtp::HeaderMailbox>& mailboxes) const {
+  const auto found =
+      std::ranges::find_if(mailboxes, [&](const auto& each) { return claims_local(each.mailbox); });
+  return found == mailboxes.end() ? nullptr : &found->mailbox;
 }
 
 bool OutsideCheck::allowed(const IpAddress& client, bool Network::* permission) const {

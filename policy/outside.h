@@ -28,7 +28,7 @@ class OutsideCheck {
 
  private:
   bool claims_local(const smtp::Mailbox& mailbox) const;
-  bool any_claims_local(const std::vector<smtp::HeaderMailbox>& mailboxes) const;
+  const smtp::Mailbox* first_local(const std::vector<smtp::HeaderMailbox>& mailboxes) const;
   bool allowed(const IpAddress& client, bool Network::* permission) const;
 
   const Settings& settings_;

@@ -170,8 +170,10 @@ void QuotaCheck::fire_over(std::uint16_t i, std::uint64_t amount, std::uint32_t 
     }
     return;
   }
-  const std::string text =
-      std::string(name_of(rule.unit)) + " limit reached: try again in " + in_words(retry_after_seconds);
+  // A charge counts up to one slot longer than the period; "in 64 minutes" for an hourly limit reads like a
+  // mistake.
+  const std::string text = std::string(name_of(rule.unit)) + " limit reached: try again in " +
+                           in_words(std::min(retry_after_seconds, rule.period_seconds));
   // 452 for recipients: a sending server keeps those it got through and comes back for the rest.
   const std::uint16_t code = rule.unit == RateUnit::recipients ? 452 : 450;
   judge.fire(ref(i), {code, "4.7.1", text});

@@ -11,8 +11,11 @@ bool in_domains(const DomainSet& domains, const smtp::Mailbox& mailbox) {
   return size != 0 && domains.contains({buffer.data(), size});
 }
 
-bool all_in_domains(const DomainSet& domains, const std::vector<smtp::HeaderMailbox>& mailboxes) {
-  return std::ranges::all_of(mailboxes, [&](const auto& each) { return in_domains(domains, each.mailbox); });
+// The first mailbox for which `good` is false.
+template <typename Good>
+const smtp::Mailbox* first_bad(const std::vector<smtp::HeaderMailbox>& mailboxes, Good&& good) {
+  const auto bad = std::ranges::find_if_not(mailboxes, [&](const auto& each) { return good(each.mailbox); });
+  return bad == mailboxes.end() ? nullptr : &bad->mailbox;
 }
 
 }  // namespace
@@ -26,28 +29,27 @@ void IdentityCheck::mail(const Account& account, const smtp::Path& reverse_path,
     if (rule_.allow_null_reverse_path) return;
     judge.fire(ref_, {553, "5.7.1", "Empty sender not allowed: use your own address", SpoofCheck::envelope});
   } else if (!ownership_.owns(account, reverse_path.mailbox)) {
-    judge.fire(ref_,
-               {553, "5.7.1", "Sender address not owned by the authenticated account", SpoofCheck::envelope});
+    judge.fire(ref_, {553, "5.7.1", "Sender address not owned by the authenticated account",
+                      SpoofCheck::envelope, &reverse_path.mailbox});
   }
 }
 
 void IdentityCheck::header(const Account& account, const smtp::HeaderFacts& header, Judge& judge) const {
   if (rule_.mode == Mode::off || !rule_.check_header) return;
-  const auto all_owned = [&](const std::vector<smtp::HeaderMailbox>& mailboxes) {
-    return std::ranges::all_of(mailboxes,
-                               [&](const auto& each) { return ownership_.owns(account, each.mailbox); });
+  const auto foreign = [&](const std::vector<smtp::HeaderMailbox>& mailboxes) {
+    return first_bad(mailboxes, [&](const auto& mailbox) { return ownership_.owns(account, mailbox); });
   };
-  if (!all_owned(header.from)) {
-    judge.fire(
-        ref_, {550, "5.7.1", "From address not owned by the authenticated account", SpoofCheck::header_from});
+  if (const smtp::Mailbox* bad = foreign(header.from)) {
+    judge.fire(ref_, {550, "5.7.1", "From address not owned by the authenticated account",
+                      SpoofCheck::header_from, bad});
   }
-  if (!all_owned(header.sender)) {
+  if (const smtp::Mailbox* bad = foreign(header.sender)) {
     judge.fire(ref_, {550, "5.7.1", "Sender address in the header not owned by the authenticated account",
-                      SpoofCheck::sender});
+                      SpoofCheck::sender, bad});
   }
-  if (rule_.check_resent && !all_owned(header.resent_from)) {
+  if (const smtp::Mailbox* bad = rule_.check_resent ? foreign(header.resent_from) : nullptr) {
     judge.fire(ref_, {550, "5.7.1", "Resent-From address not owned by the authenticated account",
-                      SpoofCheck::sender});
+                      SpoofCheck::sender, bad});
   }
 }
 
@@ -68,7 +70,7 @@ void DomainCheck::mail(const ClientFacts& client, const smtp::Path& reverse_path
     if (in_domains(domains_[i], reverse_path.mailbox)) continue;
     const RuleRef ref{static_cast<std::uint16_t>(first_number_ + i), rules_[i].mode};
     if (judge.fire(ref, {553, "5.7.1", "Sender domain not allowed here: use an address of your own domain",
-                         SpoofCheck::domain})) {
+                         SpoofCheck::domain, &reverse_path.mailbox})) {
       return;
     }
   }
@@ -80,14 +82,15 @@ void DomainCheck::header(const ClientFacts& client, const smtp::HeaderFacts& hea
   for (const std::uint16_t i : index_.find(client, memory)) {
     if (!rules_[i].check_header) continue;
     const DomainSet& allowed = domains_[i];
-    if (all_in_domains(allowed, header.from) && all_in_domains(allowed, header.sender) &&
-        all_in_domains(allowed, header.resent_from)) {
-      continue;
-    }
+    const auto inside = [&](const auto& mailbox) { return in_domains(allowed, mailbox); };
+    const smtp::Mailbox* bad = first_bad(header.from, inside);
+    if (bad == nullptr) bad = first_bad(header.sender, inside);
+    if (bad == nullptr) bad = first_bad(header.resent_from, inside);
+    if (bad == nullptr) continue;
     const RuleRef ref{static_cast<std::uint16_t>(first_number_ + i), rules_[i].mode};
     if (judge.fire(ref,
                    {550, "5.7.1", "From or Sender domain not allowed here: use an address of your own domain",
-                    SpoofCheck::domain})) {
+                    SpoofCheck::domain, bad})) {
       return;
     }
   }

@@ -33,6 +33,7 @@ struct Hit {
   Action action = Action::reject;
   Mode mode = Mode::enforce;
   SpoofCheck spoof = SpoofCheck::none;
+  std::string identity = {};  // the address that failed the check; empty for other rules
 };
 
 struct Verdict {

@@ -187,7 +187,8 @@ bool SqliteStore::flush() {
   auto done = batch.empty() ? std::expected<void, std::string>{} : write(batch);
   if (!done) {
     give_back(batch);
-  } else if (options_.clock() >= next_cleaning_) {
+  } else if (const WallTime now = options_.clock();
+             now >= next_cleaning_ || next_cleaning_ > now + cleaning_interval) {  // the clock was ahead
     counters_.forget_expired(options_.clock());
     done = forget_expired();
     if (done) done = forget_evicted();

@@ -113,7 +113,7 @@ TEST(Quota, CountsMessagesOnceAndRecipientsEach) {
   for (const std::string_view to : {"1@y.example", "2@y.example"}) session.rcpt(chain, to);
   const auto verdict = session.rcpt(chain, "3@y.example");
   EXPECT_EQ(outcome(chain, verdict), "452 4.7.1 rate-recipients");
-  EXPECT_EQ(verdict.reply.text, "Recipient limit reached: try again in 26 hours");
+  EXPECT_EQ(verdict.reply.text, "Recipient limit reached: try again in 24 hours");
   chain.settle(session.charges, true, start);
   EXPECT_EQ(used(counters, s.rates[1], "alice"), 5U);
   session.mail(chain, "a@x.example");

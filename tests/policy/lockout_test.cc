@@ -193,6 +193,48 @@ TEST(Lockout, LimitsOfZeroNeverBlock) {
   }
 }
 
+// A clock that was ahead for a moment, by 20 years: what it noted does not count, then or in 20 years.
+TEST(Lockout, ANetworkNotedByAClockThatWasAheadIsNotKnown) {
+  const IpNetwork network = network_of(home, 32, 64);
+  const WallTime wrong = start + std::chrono::days(365 * 20);
+  for (const int years : {0, 1, 19, 20}) {
+    KnownNetworks known(30, 100);
+    known.add("alice", network, wrong);
+    EXPECT_FALSE(known.contains("alice", network, start)) << "noticed by the question";
+    EXPECT_FALSE(known.contains("alice", network, start + std::chrono::days(365 * years))) << years;
+  }
+  KnownNetworks known(30, 100);
+  known.add("alice", network, wrong);
+  KnownNetworks after(30, 100);
+  for (const auto& record : known.take_changed()) after.restore(record, start);
+  EXPECT_FALSE(after.contains("alice", network, wrong)) << "nor after a restart";
+  known.add("alice", network_of(attacker, 32, 64), start);
+  EXPECT_FALSE(known.contains("alice", network, wrong)) << "nor after another login";
+  known.add("alice", network, start);
+  EXPECT_TRUE(known.contains("alice", network, start + std::chrono::days(30)))
+      << "a login by the right clock counts";
+}
+
+TEST(Lockout, AClockThatGoesBackALittleForgetsNoNetwork) {
+  KnownNetworks known(30, 100);
+  const IpNetwork network = network_of(home, 32, 64);
+  known.add("alice", network, start);
+  EXPECT_TRUE(known.contains("alice", network, start - seconds{3600}));
+  EXPECT_TRUE(known.contains("alice", network, start - std::chrono::days(1)));
+}
+
+TEST(Lockout, ABlockByAClockThatWasAheadEnds) {
+  Lockout lockout(rule());
+  const WallTime wrong = start + std::chrono::days(365 * 20);
+  for (std::uint64_t i = 0; i < 5; ++i) lockout.failed(attacker, "alice", i, wrong);
+  ASSERT_EQ(lockout.before(attacker, "alice", wrong).blocked_by, login);
+  EXPECT_EQ(lockout.before(attacker, "alice", start).blocked_by, none);
+  Lockout after(rule());
+  after.restore({"alice", std::nullopt, wrong + seconds{600}}, start);
+  EXPECT_LE(after.before(attacker, "alice", start).retry_after_seconds, 600U)
+      << "no longer than a block lasts";
+}
+
 TEST(Lockout, KnownNetworksAreBoundedPerLogin) {
   KnownNetworks known(30, 100);
   for (unsigned i = 0; i < 100; ++i) {
