@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "smtp/limits.h"
+#include "smtp/without_secret.h"
 
 namespace portcullis::auth {
 
@@ -91,10 +92,10 @@ std::uint8_t BackendChain::mechanisms() const {
 // What needs no backend to be refused.
 std::optional<Outcome> BackendChain::refusal(const smtp::Credentials& credentials,
                                              const std::string& login) const {
-  const auto refuse = [](Result result, const char* detail) {
+  const auto refuse = [](Result result, std::string detail) {
     Outcome outcome;
     outcome.result = result;
-    outcome.detail = detail;
+    outcome.detail = std::move(detail);
     return outcome;
   };
   if ((mechanisms() & mechanism_bit(credentials.mechanism)) == 0) {
@@ -103,7 +104,8 @@ std::optional<Outcome> BackendChain::refusal(const smtp::Credentials& credential
   if (login.empty()) return refuse(Result::bad_credentials, "not a valid login");
   // RFC 4616: acting for somebody else needs a permission that nothing here can grant.
   if (!credentials.authzid.empty() && policy::canonical_login(credentials.authzid) != login) {
-    return refuse(Result::bad_credentials, "the authorization identity differs from the login");
+    return refuse(Result::bad_credentials, "the authorization identity is another one than the login: " +
+                                               credentials.authzid.substr(0, smtp::limits::login_octets));
   }
   const std::string_view secret = credentials.secret.view();
   if (secret.empty()) return refuse(Result::bad_credentials, "empty password");
@@ -175,7 +177,9 @@ void BackendChain::ask_next(std::shared_ptr<Walk> walk) {
 
 void BackendChain::took(std::shared_ptr<Walk> walk, Answer answer) {
   const BackendKind kind = pools_[walk->next]->backend().kind();
-  append_detail(walk->detail, kind, answer.detail);
+  // Servers quote the command that they refuse (law 6).
+  append_detail(walk->detail, kind,
+                smtp::without_secret(std::move(answer.detail), walk->query->secret.view()));
   switch (answer.result) {
     case Result::backend_error:
       walk->any_error = true;

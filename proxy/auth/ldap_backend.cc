@@ -12,6 +12,7 @@
 #include "proxy/auth/ldap_text.h"
 #include "proxy/auth/owned_names.h"
 #include "smtp/extensions.h"
+#include "smtp/without_secret.h"
 
 namespace portcullis::auth {
 
@@ -48,6 +49,10 @@ class LdapAsker : public Asker {
   Try<void> add_groups(const Query& query, const LdapEntry& entry, policy::Account& account,
                        Deadline deadline);
   std::vector<std::string> attributes() const;
+  // What a server says may quote the service's password (law 6).
+  std::string without_bind_password(std::string text) const {
+    return smtp::without_secret(std::move(text), settings_.bind_password);
+  }
   std::string vouched_login(const std::string& login, const std::vector<std::string>& owned) const;
 
   Try<void> open(Slot& slot, Deadline deadline);
@@ -256,8 +261,8 @@ Try<policy::Account> LdapAsker::account(const Query& query, const LdapEntry& ent
 }
 
 Answer LdapAsker::ask(const Query& query, Deadline deadline) {
-  const auto failed = [](LdapError error) {
-    return Answer{Result::backend_error, {}, std::move(error.text), !error.lost};
+  const auto failed = [this](LdapError error) {
+    return Answer{Result::backend_error, {}, without_bind_password(std::move(error.text)), !error.lost};
   };
   if (query.secret.empty()) return {Result::bad_credentials, {}, "empty password"};
 
@@ -277,6 +282,7 @@ Answer LdapAsker::ask(const Query& query, Deadline deadline) {
   auto verdict = bind(dn, query, deadline);
   if (search && !entry) return {Result::bad_credentials, {}, "no such login"};
   if (!verdict) return failed(std::move(verdict.error()));
+  verdict->detail = without_bind_password(std::move(verdict->detail));
   if (verdict->result != Result::success) return {verdict->result, {}, std::move(verdict->detail)};
 
   if (!search) {
@@ -308,6 +314,7 @@ std::expected<std::string, std::string> LdapAsker::probe(Deadline deadline) {
       else if (found->entries.empty())
         problem = settings_.urls[i] + ": can not see " + settings_.base_dn;
     }
+    problem = without_bind_password(std::move(problem));
     std::string& list = problem.empty() ? good : bad;
     if (!list.empty()) list += "; ";
     list += problem.empty() ? settings_.urls[i] + ": ok" : problem;

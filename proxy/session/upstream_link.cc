@@ -8,6 +8,7 @@
 #include "smtp/extensions.h"
 #include "smtp/limits.h"
 #include "smtp/sasl.h"
+#include "smtp/without_secret.h"
 
 namespace portcullis::session {
 
@@ -110,6 +111,8 @@ UpstreamLink::Step UpstreamLink::feed(std::string_view& bytes, Output& out) {
     }
     if (parser_.status() == smtp::ReplyParser::Status::need_more) return Step::need_more;
     answer_ = parser_.take();
+    // Sendmail quotes the command that it refuses. The reply goes to the client and into the journal (law 6).
+    answer_.text = smtp::without_secret(std::move(answer_.text), settings_.password);
     answered_ = expected_.front();
     expected_.pop_front();
     --answerable_;
