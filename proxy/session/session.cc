@@ -27,6 +27,7 @@ Session::Session(const Environment& environment, const ListenerFacts& listener,
   auth_without_tls_ = permissions.may_auth_without_tls;
   may_xclient_ = permissions.may_send_xclient && !by_proxy_header_;
   may_xforward_ = permissions.may_send_xforward && !by_proxy_header_;
+  may_be_probe_ = permissions.may_send_proxy_header && !by_proxy_header_;
 }
 
 Session::~Session() = default;
@@ -125,13 +126,13 @@ void Session::client_eof(Now now, Effects& fx) {
   after_event(now, fx);
 }
 
-void Session::client_lost(Now now, Effects& fx) {
+void Session::client_lost(Now now, Effects& fx, std::string_view detail) {
   if (finished_) return;
   eof_ = lost_ = true;
   pending_.clear();
   // The whole message is with the upstream: its answer decides what happened, and the journal tells.
   if (transaction_ && transaction_->upstream == UpstreamState::ended) return;
-  close(metrics::CloseReason::client_lost, "", now, fx);
+  close(metrics::CloseReason::client_lost, detail, now, fx);
 }
 
 void Session::tls_established(TlsFacts facts, Now now, Effects& fx) {
@@ -259,8 +260,8 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
   // RFC 3207: whatever is in the buffer behind STARTTLS came in the clear and is never executed.
   if (more_follows && parsed.verb == smtp::Verb::starttls) {
     violation(metrics::Violation::starttls_injection);
-    bye(554, "5.5.1", "Commands must not follow STARTTLS in the clear", metrics::CloseReason::policy,
-        "starttls_injection", now, fx);
+    bye(parsed.verb, 554, "5.5.1", "Commands must not follow STARTTLS in the clear",
+        metrics::CloseReason::policy, "starttls_injection", now, fx);
     return line.consumed;
   }
   ++commands_;
@@ -291,21 +292,23 @@ void Session::line_fault(int status, Now now, Effects& fx) {
   switch (static_cast<smtp::LineStatus>(status)) {
     case smtp::LineStatus::bare_lf:
       violation(metrics::Violation::bare_lf);
-      bye(554, "5.5.2", "Lines must end with CRLF, not with a bare LF", metrics::CloseReason::policy,
-          "bare_lf", now, fx);
+      bye(smtp::Verb::unknown, 554, "5.5.2", "Lines must end with CRLF, not with a bare LF",
+          metrics::CloseReason::policy, "bare_lf", now, fx);
       return;
     case smtp::LineStatus::bare_cr:
       violation(metrics::Violation::bare_cr);
-      bye(554, "5.5.2", "Lines must end with CRLF, not with a bare CR", metrics::CloseReason::policy,
-          "bare_cr", now, fx);
+      bye(smtp::Verb::unknown, 554, "5.5.2", "Lines must end with CRLF, not with a bare CR",
+          metrics::CloseReason::policy, "bare_cr", now, fx);
       return;
     case smtp::LineStatus::nul:
       violation(metrics::Violation::nul);
-      bye(554, "5.5.2", "NUL is not allowed in commands", metrics::CloseReason::policy, "nul", now, fx);
+      bye(smtp::Verb::unknown, 554, "5.5.2", "NUL is not allowed in commands", metrics::CloseReason::policy,
+          "nul", now, fx);
       return;
     default:
       violation(metrics::Violation::line_too_long);
-      bye(500, "5.5.6", "Line too long", metrics::CloseReason::policy, "line_too_long", now, fx);
+      bye(smtp::Verb::unknown, 500, "5.5.6", "Line too long", metrics::CloseReason::policy, "line_too_long",
+          now, fx);
       return;
   }
 }
@@ -321,6 +324,7 @@ void Session::send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx) {
 }
 
 void Session::answer(ReplyTo to, smtp::Reply reply, Effects& fx) {
+  if (!transaction_ && !reply.positive() && reply.code >= 400) note_refusal(to, reply);
   if (ledger_.empty() && !reply_may_wait_) {
     send_reply(to, reply, fx);
   } else {
@@ -387,6 +391,11 @@ void Session::violation(metrics::Violation type) {
 
 void Session::bye(std::uint16_t code, std::string_view enhanced, std::string_view text,
                   metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx) {
+  bye(metrics::ReplyVerb::unasked, code, enhanced, text, reason, detail, now, fx);
+}
+
+void Session::bye(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
+                  metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx) {
   if (finished_) return;
   // What is still owed can not be answered in time any more: in its place comes the same farewell, so
   // that no command goes without its one reply.
@@ -396,7 +405,8 @@ void Session::bye(std::uint16_t code, std::string_view enhanced, std::string_vie
   const bool owed = owes_replies();
   while (ledger_.has_open()) ledger_.settle(farewell);
   flush_ledger(fx);
-  if (!owed) send_reply(metrics::ReplyVerb::unasked, farewell, fx);
+  if (!owed) send_reply(to, farewell, fx);
+  if (!transaction_ && code >= 400) note_refusal(to, farewell);
   close(reason, detail, now, fx);
 }
 

@@ -38,8 +38,9 @@ class Session {
 
   void start(Now now, Effects& effects);  // after accept; with implicit TLS asks for the handshake
   void client_bytes(std::string_view bytes, Now now, Effects& effects);
-  void client_eof(Now now, Effects& effects);   // the client will send no more
-  void client_lost(Now now, Effects& effects);  // the connection is gone
+  void client_eof(Now now, Effects& effects);  // the client will send no more
+  // The connection is gone. `detail`: why, for the record, if that is known.
+  void client_lost(Now now, Effects& effects, std::string_view detail = {});
   void tls_established(TlsFacts facts, Now now, Effects& effects);
   // `attempt` as in the request that is answered.
   void auth_done(std::uint32_t attempt, auth::Outcome outcome, Now now, Effects& effects);
@@ -108,6 +109,9 @@ class Session {
   void flush_ledger(Effects& fx);
   void send_reply(ReplyTo to, const smtp::Reply& reply, Effects& fx);
   void close(metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
+  // `to`: the command that the farewell answers; without: none.
+  void bye(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
+           metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
   void bye(std::uint16_t code, std::string_view enhanced, std::string_view text, metrics::CloseReason reason,
            std::string_view detail, Now now, Effects& fx);
   bool content_waits_for_reply() const;
@@ -146,6 +150,7 @@ class Session {
   void sasl_step(std::optional<std::string_view> response, Now now, Effects& fx);
   void sasl_credentials(Now now, Effects& fx);
   void external(const smtp::Credentials& credentials, Now now, Effects& fx);
+  void malformed_auth(std::string_view text, Effects& fx);
   void count_auth(std::optional<smtp::Mechanism> mechanism, metrics::AuthResult result);
   void auth_answer(Now now, Effects& fx);
 
@@ -212,6 +217,8 @@ class Session {
   void note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply, std::string_view rule);
   void note_upstream_reply(const smtp::Reply& reply);  // that decides about the message
   void note_hits(const policy::Verdict& verdict);
+  void note_refusal(ReplyTo to, const smtp::Reply& reply);  // outside of a transaction
+  bool only_a_probe(metrics::CloseReason reason, std::string_view detail) const;
   // Evaluates the rules of a stage, timed.
   template <typename Evaluate>
   policy::Verdict judge(metrics::Stage stage, Evaluate evaluate) const {
@@ -260,6 +267,9 @@ class Session {
   bool tls_used_ = false;
   bool secret_seen_ = false;  // the bytes at hand had AUTH data
   bool error_told_ = false;   // the OAuth error challenge was sent
+  // RCPT and DATA that a pipelining client sent behind this MAIL are answered 503, and are no violation.
+  bool mail_refused_ = false;
+  bool may_be_probe_ = false;  // the peer is a load balancer, and speaks for itself
   std::string helo_;
   std::unique_ptr<TlsFacts> tls_;
   std::unique_ptr<policy::Account> account_;
@@ -269,6 +279,8 @@ class Session {
   std::string attempted_login_;
   std::unique_ptr<smtp::SaslExchange> sasl_;
   std::unique_ptr<auth::Outcome> auth_outcome_;
+  std::unique_ptr<metrics::RefusalRecords> refusals_;
+  std::uint32_t refusals_total_ = 0;
   std::unique_ptr<Transaction> transaction_;
   UpstreamLink* link_ = nullptr;
   std::string pending_;  // bytes not decided yet

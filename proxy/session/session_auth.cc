@@ -48,11 +48,16 @@ void Session::auth(std::string_view argument, Now now, Effects& fx) {
   if (initial == "=") return sasl_step(std::string_view(), now, fx);
   std::optional<std::string> decoded = smtp::decode_base64(initial);
   if (!decoded) {
-    sasl_.reset();
-    return refuse(verb, 501, "5.5.2", "Not base64", fx);
+    return malformed_auth("Not base64", fx);
   }
   sasl_step(*decoded, now, fx);
   smtp::wipe(*decoded);
+}
+
+void Session::malformed_auth(std::string_view text, Effects& fx) {
+  count_auth(sasl_->mechanism(), metrics::AuthResult::malformed);
+  sasl_.reset();
+  refuse(smtp::Verb::auth, 501, "5.5.2", text, fx);
 }
 
 void Session::sasl_line(std::string_view line, Now now, Effects& fx) {
@@ -68,8 +73,7 @@ void Session::sasl_line(std::string_view line, Now now, Effects& fx) {
   std::optional<std::string> decoded = smtp::decode_base64(line);
   data_refused_ = !decoded;  // what follows may be the next response
   if (!decoded) {
-    sasl_.reset();
-    return refuse(smtp::Verb::auth, 501, "5.5.2", "Not base64", fx);
+    return malformed_auth("Not base64", fx);
   }
   sasl_step(*decoded, now, fx);
   smtp::wipe(*decoded);
@@ -82,8 +86,7 @@ void Session::sasl_step(std::optional<std::string_view> response, Now now, Effec
       // An empty challenge is "334 " with nothing behind it (RFC 4954 section 4).
       return answer(smtp::Verb::auth, {334, {}, smtp::encode_base64(sasl_->challenge())}, fx);
     case smtp::SaslExchange::Status::malformed:
-      sasl_.reset();
-      return refuse(smtp::Verb::auth, 501, "5.5.2", "Malformed authentication data", fx);
+      return malformed_auth("Malformed authentication data", fx);
     case smtp::SaslExchange::Status::credentials:
       return sasl_credentials(now, fx);
   }
@@ -109,6 +112,10 @@ void Session::external(const smtp::Credentials& credentials, Now now, Effects& f
     auth_outcome_->result = auth::Result::success;
     auth_outcome_->account.login = *login;
     auth_outcome_->account.backend = "certificate";
+  } else {
+    auth_outcome_->detail =
+        "the certificate is for \"" + tls_->certificate_login.substr(0, smtp::limits::login_octets) +
+        "\", the client asked to be \"" + credentials.authzid.substr(0, smtp::limits::login_octets) + '"';
   }
   auth_answer(now, fx);
 }
@@ -165,7 +172,8 @@ void Session::auth_answer(Now now, Effects& fx) {
        {"result", std::string(metrics::auth_result_values[static_cast<std::size_t>(outcome->result)])},
        {"login", attempted_login_},
        {"detail", outcome->detail}},
-      "authentication was refused"});
+      "authentication was refused",
+      outcome->result == auth::Result::backend_error ? "backend_error" : ""});
   mechanism_.clear();
   attempted_login_.clear();
   switch (outcome->result) {

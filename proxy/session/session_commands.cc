@@ -48,15 +48,18 @@ void Session::command(const smtp::Command& parsed, Now now, Effects& fx) {
   const Row& row = table[static_cast<std::size_t>(verb)];
   env_.shard.add<metrics::Metric::commands>(listener_.label, verb);
   if (row.counts_as_idle && ++commands_without_mail_ > listener_.settings.limits.commands_without_mail) {
-    return bye(421, "4.7.0", "Too many commands without mail", metrics::CloseReason::policy, "idle_commands",
-               now, fx);
+    return bye(verb, 421, "4.7.0", "Too many commands without mail", metrics::CloseReason::policy,
+               "idle_commands", now, fx);
   }
   if (row.greeted == Greeted::needed && helo_.empty()) {
     violation(metrics::Violation::bad_sequence);
     refuse(verb, 503, "5.5.1", "Send EHLO or HELO first", fx);
   } else if (row.transaction == Inside::outside && transaction_) {
     violation(metrics::Violation::bad_sequence);
-    refuse(verb, 503, "5.5.1", "Not inside a mail transaction", fx);
+    refuse(verb, 503, "5.5.1",
+           verb == smtp::Verb::mail ? "Nested MAIL command: a mail transaction is already open"
+                                    : "Not inside a mail transaction",
+           fx);
   } else {
     switch (verb) {
       case smtp::Verb::ehlo:
@@ -110,8 +113,8 @@ void Session::command(const smtp::Command& parsed, Now now, Effects& fx) {
       case smtp::Verb::http:
         // A browser or a proxy was made to talk to us: nothing of this is mail.
         violation(metrics::Violation::http_probe);
-        return bye(554, "5.7.0", "This is an SMTP server", metrics::CloseReason::policy, "http_probe", now,
-                   fx);
+        return bye(verb, 554, "5.7.0", "This is an SMTP server", metrics::CloseReason::policy, "http_probe",
+                   now, fx);
       case smtp::Verb::unknown:
         refuse(verb, 500, "5.5.1", "Command not recognized", fx);
         break;
@@ -183,6 +186,7 @@ void Session::ehlo(std::string_view argument, bool extended, Now now, Effects& f
     end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
   }
   forwarded_.reset();
+  mail_refused_ = false;
   helo_ = argument;
   extended_ = extended;
   if (!extended) return say(verb, 250, {}, env_.config.hostname, fx);
@@ -214,6 +218,7 @@ void Session::rset(std::string_view argument, Now now, Effects& fx) {
     end_transaction(metrics::MessageResult::aborted, nullptr, now, fx);
   }
   forwarded_.reset();
+  mail_refused_ = false;
   say(smtp::Verb::rset, 250, "2.0.0", "Ok", fx);
 }
 
@@ -270,7 +275,8 @@ void Session::xforward(std::string_view argument, Now, Effects& fx) {
 }
 
 void Session::quit(std::string_view, Now now, Effects& fx) {
-  bye(221, "2.0.0", env_.config.hostname + " closing connection", metrics::CloseReason::quit, "", now, fx);
+  bye(smtp::Verb::quit, 221, "2.0.0", env_.config.hostname + " closing connection",
+      metrics::CloseReason::quit, "", now, fx);
 }
 
 }  // namespace portcullis::session

@@ -42,7 +42,7 @@ void Session::data(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::data;
   if (!argument.empty()) return refuse(verb, 501, "5.5.4", "DATA takes no parameter", fx);
   if (!transaction_ || transaction_->content) {
-    violation(metrics::Violation::bad_sequence);
+    if (transaction_ || !mail_refused_) violation(metrics::Violation::bad_sequence);
     return refuse(verb, 503, "5.5.1", transaction_ ? "BDAT has begun" : "Send MAIL and RCPT first", fx);
   }
   if (!begin_content(false, verb, now, fx)) return;
@@ -58,13 +58,14 @@ void Session::bdat(std::string_view argument, Now now, Effects& fx) {
   if (!chunk || chunk->size_octets > most) {
     // Where the chunk ends is unknown (or absurd): what follows can not be told from commands.
     ++errors_;
-    return bye(chunk ? 552 : 501, chunk ? "5.3.4" : "5.5.4",
+    return bye(verb, chunk ? 552 : 501, chunk ? "5.3.4" : "5.5.4",
                chunk ? "Chunk is too large" : "Bad BDAT parameter", metrics::CloseReason::policy, "bdat", now,
                fx);
   }
   // RFC 3030 section 2: the announced octets are read before an error is told.
   const auto discard = [&](std::uint16_t code, std::string_view text) {
-    violation(metrics::Violation::bad_sequence);
+    // A pipelining client sends it behind a MAIL or RCPTs that were refused.
+    if (!transaction_ && !mail_refused_) violation(metrics::Violation::bad_sequence);
     discard_left_ = chunk->size_octets;
     discarded_ = 0;
     discard_started_ms_ = now.mono_ms;

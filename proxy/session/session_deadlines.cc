@@ -7,10 +7,21 @@ namespace portcullis::session {
 
 namespace {
 
-constexpr std::int64_t auth_guard_ms = 60'000;  // the service has its own, shorter deadlines
-constexpr std::int64_t grace_ms = 60'000;       // before the minimum rate of a body counts
+constexpr std::int64_t least_auth_guard_ms = 60'000;
+constexpr std::int64_t answer_ms = 5'000;  // from a backend's deadline to the session
+constexpr std::int64_t grace_ms = 60'000;  // before the minimum rate of a body counts
 
 std::int64_t seconds_ms(std::uint32_t seconds) { return std::int64_t{seconds} * 1000; }
+
+// The backends are asked one behind the other, and each answers or gives up within its own deadline.
+std::int64_t auth_guard_ms(const auth::Settings& settings) {
+  std::int64_t all = 0;
+  for (const auth::BackendKind backend : settings.backends) {
+    if (backend == auth::BackendKind::ldap) all += settings.ldap.limits.deadline_ms;
+    if (backend == auth::BackendKind::imap) all += settings.imap.limits.deadline_ms;
+  }
+  return std::max(least_auth_guard_ms, all + answer_ms);
+}
 
 }  // namespace
 
@@ -113,7 +124,7 @@ void Session::arm(Deadline kind, Now now) {
       span = seconds_ms(limits.data_timeout_seconds);
       break;
     case Deadline::auth:
-      span = auth_guard_ms;
+      span = auth_guard_ms(env_.config.auth);
       break;
     case Deadline::upstream:
       span = transaction_ && transaction_->upstream == UpstreamState::acquiring

@@ -43,6 +43,7 @@ bool Session::mail_allowed(Now, Effects& fx) {
 
 void Session::mail(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::mail;
+  mail_refused_ = true;
   if (!follow_configuration(now, fx) || !account_stands(true, now, fx)) return;
   if (!mail_allowed(now, fx)) return;
   if (env_.memory_pressure != nullptr && env_.memory_pressure->load(std::memory_order_relaxed) >=
@@ -81,14 +82,15 @@ void Session::mail(std::string_view argument, Now now, Effects& fx) {
                     &reply, now, fx);
     return;
   }
+  mail_refused_ = false;
   say(verb, 250, "2.1.0", "Ok", fx);
 }
 
 void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::rcpt;
   if (!transaction_ || transaction_->content) {
-    violation(metrics::Violation::bad_sequence);
-    return refuse(verb, 503, "5.5.1", "Send MAIL first", fx);
+    if (transaction_ || !mail_refused_) violation(metrics::Violation::bad_sequence);
+    return refuse(verb, 503, "5.5.1", transaction_ ? "BDAT has begun" : "Send MAIL first", fx);
   }
   if (!account_stands(false, now, fx)) return;
   Transaction& t = *transaction_;

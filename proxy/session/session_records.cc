@@ -68,7 +68,8 @@ void Session::note_hits(const policy::Verdict& verdict) {
     const auto mode = metrics::Mode{static_cast<std::uint8_t>(hit.mode)};
     const RuleLabels& labels = policies_->rule_labels[hit.rule];
     if (labels.is_rate) env_.shard.add<metrics::Metric::rate_limit_exceeded>(labels.limit, labels.unit, mode);
-    env_.shard.add<metrics::Metric::policy_decisions>(labels.rule, hit.stage, hit.action, mode);
+    env_.shard.add<metrics::Metric::policy_decisions>(labels.rule, hit.stage,
+                                                      metrics::action_index(hit.action), mode);
     if (hit.spoof != policy::SpoofCheck::none) {
       env_.shard.add<metrics::Metric::spoof_detections>(metrics::spoof_index(hit.spoof), mode);
     }
@@ -143,8 +144,11 @@ void Session::write_transaction(const Transaction& t, const smtp::XAttributes* f
     if (t.ended_ms != 0) record.upstream_reply_seconds = seconds_since(t.ended_ms, now);
   }
   for (const policy::Hit& hit : t.hits) {
-    record.hits.push_back({policies_->chain.rule_names()[hit.rule], policy::name_of(hit.stage),
-                           policy::name_of(hit.action), policy::name_of(hit.mode)});
+    record.hits.push_back(
+        {policies_->chain.rule_names()[hit.rule], policy::name_of(hit.stage), policy::name_of(hit.action),
+         policy::name_of(hit.mode),
+         hit.spoof == policy::SpoofCheck::none ? std::string_view() : policy::name_of(hit.spoof),
+         hit.identity});
   }
   record.rule = told.rule;
   if (told.reply != nullptr) {
@@ -159,6 +163,21 @@ void Session::write_transaction(const Transaction& t, const smtp::XAttributes* f
   record.queue_id = id_there;
   record.duration_seconds = seconds_since(t.started_ms, now);
   env_.journal.write(record);
+}
+
+void Session::note_refusal(ReplyTo to, const smtp::Reply& reply) {
+  ++refusals_total_;
+  if (!refusals_) refusals_ = std::make_unique<metrics::RefusalRecords>();
+  if (refusals_->full()) return;
+  refusals_->add(metrics::reply_verb_values[static_cast<std::size_t>(to.verb)], reply.code, text_of(reply));
+}
+
+// A load balancer looks whether the listener answers: it connects, may say EHLO and QUIT, and leaves. Several
+// times a second that would be most of the journal.
+bool Session::only_a_probe(metrics::CloseReason reason, std::string_view detail) const {
+  return may_be_probe_ && via_.empty() && detail.empty() && transactions_ == 0 && refusals_total_ == 0 &&
+         auth_failures_ == 0 && !account_ &&
+         (reason == metrics::CloseReason::quit || reason == metrics::CloseReason::client_lost);
 }
 
 void Session::write_session(metrics::CloseReason reason, std::string_view detail, Now now) {
@@ -178,8 +197,14 @@ void Session::write_session(metrics::CloseReason reason, std::string_view detail
   record.octets_out = octets_out_;
   record.commands = commands_;
   record.auth_failures = auth_failures_;
+  if (refusals_) record.refusals = refusals_->json();
+  record.refusals_total = refusals_total_;
   record.duration_seconds = seconds_since(started_ms_, now);
   env_.shard.observe<metrics::Metric::session_duration>(listener_.label, record.duration_seconds);
+  if (only_a_probe(reason, detail)) {
+    env_.shard.add<metrics::Metric::probe_sessions>(listener_.label);
+    if (env_.config.journal.level > metrics::EventRecord::Level::debug) return;
+  }
   env_.journal.write(record);
 }
 
