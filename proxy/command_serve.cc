@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "policy/memory_counters.h"
+#include "proxy/certificates.h"
 #include "proxy/config/config.h"
 #include "proxy/config/descriptors.h"
 #include "proxy/net/gateway.h"
@@ -50,7 +51,7 @@ void tell(std::string_view text) {
 }
 
 std::shared_ptr<const config::Config> load_and_tell(const std::string& path) {
-  const config::Loaded loaded = config::load(path);
+  const config::Loaded loaded = load_with_certificates(path);
   std::string text;
   for (const config::Problem& problem : loaded.problems) text += config::to_string(problem) + '\n';
   tell(text);

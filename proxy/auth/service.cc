@@ -119,10 +119,10 @@ void Service::authenticate(Request request, std::function<void(Outcome)> done) {
 
 std::uint8_t Service::mechanisms() const { return impl_->chain.mechanisms(); }
 
-std::vector<Service::ProbeLine> Service::probe() {
+std::vector<Service::ProbeLine> Service::probe(std::chrono::seconds patience) {
   std::vector<ProbeLine> lines;
-  impl_->chain.for_each([&lines](Backend& backend) {
-    auto said = backend.asker()->probe(Clock::now() + std::chrono::seconds(10));
+  impl_->chain.for_each([&lines, patience](Backend& backend) {
+    auto said = backend.asker()->probe(Clock::now() + patience);
     lines.push_back({backend.kind(), said.has_value(), said ? std::move(*said) : std::move(said.error())});
   });
   return lines;

@@ -88,7 +88,7 @@ class Service {
     bool ok;
     std::string text;
   };
-  std::vector<ProbeLine> probe();
+  std::vector<ProbeLine> probe(std::chrono::seconds patience = std::chrono::seconds(10));
 
  private:
   struct Impl;

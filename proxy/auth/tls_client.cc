@@ -13,20 +13,13 @@
 #include <cstdint>
 
 #include "proxy/auth/socket_stream.h"
+#include "proxy/auth/tls_reason.h"
 
 namespace portcullis::auth {
 
 namespace {
 
 constexpr char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
-
-std::string last_error() {
-  const std::uint32_t code = ERR_get_error();
-  ERR_clear_error();
-  if (code == 0) return "TLS failed";
-  std::array<char, 256> text{};
-  return ERR_error_string_n(code, text.data(), text.size());
-}
 
 // A socket BIO of our own: BoringSSL's writes with write(2), and a server that hung up would kill the
 // process by SIGPIPE.
@@ -82,13 +75,15 @@ bool set_name(SSL* ssl, const std::string& name, bool verify) {
 
 std::expected<TlsClient, std::string> TlsClient::create(const std::string& ca_file, bool verify) {
   std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
-  if (!context) return std::unexpected(last_error());
+  if (!context) return std::unexpected(tls_error_text());
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   const std::string path = ca_file.empty() ? system_ca_file : ca_file;
   if (verify && SSL_CTX_load_verify_locations(context.get(), path.c_str(), nullptr) != 1) {
-    return std::unexpected("certificate authorities in " + path + ": " + last_error());
+    return std::unexpected(path +
+                           " has no certificates of authorities that can be used: " + tls_error_text());
   }
+  explain_handshakes(context.get(), verify ? path : std::string());
   return TlsClient(std::move(context), verify);
 }
 
@@ -96,7 +91,7 @@ std::expected<std::unique_ptr<TlsSession>, std::string> TlsClient::handshake(
     int fd, const std::string& server_name, TlsSession::Deadline deadline) const {
   ERR_clear_error();
   SSL* ssl = SSL_new(context_.get());
-  if (ssl == nullptr) return std::unexpected(last_error());
+  if (ssl == nullptr) return std::unexpected(tls_error_text());
   auto session = std::make_unique<TlsSession>(ssl, fd);
   if (auto done = session->handshake(server_name, verify_, deadline); !done)
     return std::unexpected(std::move(done.error()));
@@ -116,12 +111,9 @@ std::expected<void, std::string> TlsSession::again(int result, Deadline deadline
     case SSL_ERROR_ZERO_RETURN:
       return std::unexpected(std::string("the server closed the connection"));
     default: {
-      const long verified = SSL_get_verify_result(ssl_);
-      std::string text = last_error();
-      if (SSL_in_init(ssl_) && verified != X509_V_OK) {
-        text = std::string("certificate: ") + X509_verify_cert_error_string(verified);
-      }
-      return std::unexpected(std::move(text));
+      if (SSL_in_init(ssl_) != 0) return std::unexpected("TLS: " + handshake_reason(ssl_));
+      if (ERR_peek_last_error() == 0) return std::unexpected(std::string("the server closed the connection"));
+      return std::unexpected("TLS: " + tls_error_text());
     }
   }
 }
@@ -129,14 +121,19 @@ std::expected<void, std::string> TlsSession::again(int result, Deadline deadline
 std::expected<void, std::string> TlsSession::handshake(const std::string& server_name, bool verify,
                                                        Deadline deadline) {
   BIO* bio = BIO_new(socket_method());
-  if (bio == nullptr) return std::unexpected(last_error());
+  if (bio == nullptr) return std::unexpected(tls_error_text());
   BIO_set_data(bio, &fd_);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_, bio, bio);
-  if (!set_name(ssl_, server_name, verify)) return std::unexpected(last_error());
+  if (!set_name(ssl_, server_name, verify)) return std::unexpected(tls_error_text());
+  expect_name(ssl_, server_name);
   for (;;) {
+    ERR_clear_error();
     const int result = SSL_connect(ssl_);
-    if (result == 1) return {};
+    if (result == 1) {
+      handshake_done(ssl_);
+      return {};
+    }
     if (auto more = again(result, deadline); !more) return more;
   }
 }

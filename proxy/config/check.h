@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/config/config.h"
 #include "proxy/config/reader.h"
@@ -35,5 +36,6 @@ void check_auth(const Check& check);
 void check_networks(const Check& check);
 void check_rules(const Check& check);
 void check_files(const Check& check);
+std::vector<PemFile> pem_files(const Check& check);
 
 }  // namespace portcullis::config

@@ -39,10 +39,13 @@ void check_private_key(const Check& check, const std::string& file, const std::s
   }
 }
 
+bool has_certificate_list(const Check& check) {
+  return check.given("tls.certificate[1].certificate") || check.given("tls.certificate[1].private_key");
+}
+
 void check_certificates(const Check& check) {
   const auto& certificates = check.config.tls.certificates;
-  const bool list =
-      check.given("tls.certificate[1].certificate") || check.given("tls.certificate[1].private_key");
+  const bool list = has_certificate_list(check);
   for (std::size_t i = 0; i < certificates.size(); ++i) {
     const std::string path = list ? indexed("tls.certificate", i) + '.' : "tls.";
     check_public_file(check, certificates[i].certificate, path + "certificate");
@@ -98,6 +101,30 @@ void check_user(const Check& check) {
 }
 
 }  // namespace
+
+std::vector<PemFile> pem_files(const Check& check) {
+  const Config& config = check.config;
+  std::vector<PemFile> files;
+  const auto add = [&](PemFile::Kind kind, const std::string& file, const std::string& key,
+                       const std::string& private_key = {}) {
+    if (file.empty()) return;
+    const Position at = find_path(check.document, key).at;
+    files.push_back({kind, file, private_key, key, at.line, at.column});
+  };
+  const bool list = has_certificate_list(check);
+  for (std::size_t i = 0; i < config.tls.certificates.size(); ++i) {
+    add(PemFile::Kind::certificate, config.tls.certificates[i].certificate,
+        (list ? indexed("tls.certificate", i) + '.' : "tls.") + std::string("certificate"),
+        config.tls.certificates[i].private_key);
+  }
+  add(PemFile::Kind::authorities, config.tls.client_ca, "tls.client_ca");
+  add(PemFile::Kind::authorities, config.auth.ldap.ca_file, "auth.ldap.ca_file");
+  add(PemFile::Kind::authorities, config.auth.imap.ca_file, "auth.imap.ca_file");
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
+    add(PemFile::Kind::authorities, config.upstreams[i].ca_file, indexed("upstream", i) + ".ca_file");
+  }
+  return files;
+}
 
 void check_files(const Check& check) {
   const Config& config = check.config;

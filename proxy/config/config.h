@@ -126,8 +126,19 @@ struct Admin {
   bool operator==(const Admin&) const = default;
 };
 
+// A PEM file that the configuration names, and where it does: what is in the file is looked into after
+// loading.
+struct PemFile {
+  enum class Kind : std::uint8_t { certificate, authorities } kind = Kind::certificate;
+  std::string file;
+  std::string private_key;  // of a certificate
+  std::string key;          // "tls.certificate"
+  std::uint32_t line = 0, column = 0;
+};
+
 struct Config {
   std::string path;  // the file this came from
+  std::vector<PemFile> pem_files;
   std::string hostname;
   std::uint32_t workers = 1;  // 0 in the file: one per CPU
   std::string user, group;    // to drop to after binding; empty: stay

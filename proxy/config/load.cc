@@ -93,6 +93,7 @@ Loaded load_content(const FileContent& content, const std::string& name) {
                     check_files}) {
     one(check);
   }
+  draft.config.pem_files = pem_files(check);
   Loaded loaded;
   if (!reader.failed()) loaded.config = std::make_shared<const Config>(std::move(draft.config));
   loaded.problems = reader.take_problems();

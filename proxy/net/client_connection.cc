@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "proxy/auth/tls_reason.h"
 #include "proxy/net/handshake.h"
 #include "proxy/net/proxy_header.h"
 #include "proxy/net/upstream_connection.h"
@@ -113,6 +114,14 @@ void ClientConnection::proxy_header_failed(metrics::ProxyVersion version, metric
   turn_away("421 4.7.0 A PROXY header is needed here\r\n");
 }
 
+// The balancer connected and left without a word: it looked whether the port is open.
+void ClientConnection::probed() {
+  worker_.shard().add<metrics::Metric::proxy_headers>(metrics::ProxyVersion::none,
+                                                      metrics::ProxyResult::local);
+  worker_.shard().add<metrics::Metric::probe_sessions>(listener_.label);
+  close_now();
+}
+
 void ClientConnection::turn_away(std::string_view reply) {
   if (listener_.settings.tls != config::ListenerTls::implicit) stream_.tcp().write(reply);
   close_now();
@@ -145,13 +154,20 @@ void ClientConnection::on_end(bool reset) noexcept {
   // Who will say no more may still hear: what is queued goes out first, and on_flushed() comes back.
   if (closing_ && !reset && stream_.tcp().queued() > 0) return;
   if (closing_) return close_now();
+  if (header_deadline_ms_ != 0 && header_bytes_.empty()) return probed();
   if (header_deadline_ms_ != 0) {
     return proxy_header_failed(metrics::ProxyVersion::none, metrics::ProxyResult::malformed);
   }
   if (stream_.handshaking()) {
     count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::closed));
-  }
-  if (reset || stream_.handshaking()) {
+    // A port that was only looked at is no failure to be told of.
+    const bool began = auth::handshake_began(stream_.ssl());
+    if (began) {
+      worker_.tls_trouble(listener_, session_->id(), address_,
+                          "the client closed the connection during the handshake");
+    }
+    session_->client_lost(now(), worker_.effects(), began ? "TLS handshake" : "");
+  } else if (reset) {
     session_->client_lost(now(), worker_.effects());
   } else {
     session_->client_eof(now(), worker_.effects());
@@ -174,7 +190,7 @@ void ClientConnection::on_tls_failed(const std::string& error) noexcept {
   count(worker_.shard(), metrics::TlsSide::client, failed(stream_.tls_failure()));
   if (closing_ || dead_) return;
   worker_.tls_trouble(listener_, session_->id(), address_, error);
-  session_->client_lost(now(), worker_.effects());
+  session_->client_lost(now(), worker_.effects(), "TLS handshake: " + error);
   perform();
   worker_.settle();
 }
@@ -267,6 +283,8 @@ void ClientConnection::sweep(std::int64_t mono_ms) {
   if (session_->deadline_ms() > mono_ms) return;
   if (stream_.handshaking()) {
     count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::timeout));
+    worker_.tls_trouble(listener_, session_->id(), address_,
+                        "the client did not complete the handshake in time");
   }
   session_->timeout(now(), worker_.effects());
   perform();

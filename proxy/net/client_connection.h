@@ -74,6 +74,7 @@ class ClientConnection final : public SecureStream::Handler {
   void on_end(bool reset) noexcept override;
   void on_flushed() noexcept override;
   void proxy_header(std::string_view bytes);
+  void probed();
   void proxy_header_failed(metrics::ProxyVersion version, metrics::ProxyResult result);
   void perform();
   void carry_out_upstream();

@@ -143,6 +143,7 @@ void Gateway::start_workers() {
 void Gateway::tick() {
   const auto now = static_cast<std::int64_t>(uv_now(&loop_));
   prober_->tick();
+  auth_prober_.tick(now, *snapshot_);
   if (now >= housekeeping_due_ms_) {
     housekeeping_due_ms_ = now + housekeeping_ms;
     housekeeping_();
@@ -244,6 +245,7 @@ void Gateway::reload() {
   snapshot_ = *snapshot;
   share_out_descriptors();
   snapshot_->lasting.lockout->use(config->auth.lockout);
+  snapshot_->lasting.auth_health->use(*config);
   taken_(*snapshot_->config);
   prober_->use(snapshot_);
   telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::success);
@@ -295,6 +297,8 @@ std::vector<std::string> Gateway::readiness() const {
     if (!snapshot_->health->any_up(i))
       reasons.push_back("no server of upstream " + snapshot_->config->upstreams[i].name + " is up");
   }
+  std::string auth = snapshot_->lasting.auth_health->not_ready(*snapshot_->config);
+  if (!auth.empty()) reasons.push_back(std::move(auth));
   return reasons;
 }
 

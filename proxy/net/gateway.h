@@ -71,6 +71,7 @@ class Gateway {
   std::vector<char> read_buffer_, plain_buffer_;
   LoopContext context_;
   std::unique_ptr<Prober> prober_;
+  AuthProber auth_prober_;
   std::unique_ptr<AdminServer> admin_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::int64_t started_ms_ = 0;

@@ -37,22 +37,41 @@ metrics::LabelValues label_values(const config::Config& config, const std::vecto
 
 namespace {
 
+metrics::BackendResult backend_result(auth::Result result) {
+  using metrics::BackendResult;
+  switch (result) {
+    case auth::Result::success:
+      return BackendResult::success;
+    case auth::Result::bad_credentials:
+      return BackendResult::bad_credentials;
+    case auth::Result::disabled:
+      return BackendResult::disabled;
+    case auth::Result::password_expired:
+      return BackendResult::password_expired;
+    case auth::Result::unsupported:
+      return BackendResult::unsupported;
+    case auth::Result::backend_error:
+    case auth::Result::blocked:  // by the gateway: no backend was asked
+      break;
+  }
+  return BackendResult::backend_error;
+}
+
 auth::Observer observer_for(const Lasting& lasting) {
   const std::shared_ptr<Telemetry>& telemetry = lasting.telemetry;
   auth::Observer observer;
   observer.backend_called = [telemetry](const auth::BackendEvent& event) {
     const auto backend = metrics::Backend{static_cast<std::uint8_t>(event.backend)};
-    telemetry->shared.add<metrics::Metric::auth_backend_requests>(
-        backend, metrics::BackendResult{static_cast<std::uint8_t>(event.result)});
+    telemetry->shared.add<metrics::Metric::auth_backend_requests>(backend, backend_result(event.result));
     telemetry->shared.observe<metrics::Metric::auth_backend_duration>(backend, event.duration.count());
   };
   observer.cache_looked_up = [telemetry](bool hit) {
     telemetry->shared.add<metrics::Metric::auth_cache_lookups>(hit ? metrics::CacheResult::hit
                                                                    : metrics::CacheResult::miss);
   };
-  observer.backend_state = [telemetry](auth::BackendKind backend, bool up) {
-    telemetry->levels.set<metrics::Metric::auth_backend_up>(
-        metrics::Backend{static_cast<std::uint8_t>(backend)}, up ? 1 : 0);
+  observer.backend_state = [telemetry, journal = lasting.journal, health = lasting.auth_health](
+                               auth::BackendKind backend, bool up) {
+    tell(*journal, telemetry->levels, backend, health->breaker(backend, up));
   };
   observer.backend_trouble = [journal = lasting.journal](auth::BackendKind backend, const std::string& text) {
     journal->write(metrics::EventRecord{
@@ -120,7 +139,8 @@ void make_labels(Snapshot& snapshot) {
   levels.unset_all(metrics::Metric::upstream_up);
   levels.unset_all(metrics::Metric::upstream_capability);
   for (const auth::BackendKind backend : snapshot.config->auth.backends) {
-    levels.set<metrics::Metric::auth_backend_up>(metrics::Backend{static_cast<std::uint8_t>(backend)}, 1);
+    levels.set<metrics::Metric::auth_backend_up>(metrics::Backend{static_cast<std::uint8_t>(backend)},
+                                                 snapshot.lasting.auth_health->up(backend) ? 1 : 0);
   }
   for (const config::Upstream& upstream : snapshot.config->upstreams) {
     snapshot.upstream_labels.push_back(layout.index_of(metrics::Dim::upstream, upstream.name));

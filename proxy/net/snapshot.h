@@ -17,6 +17,7 @@
 #include "policy/connections.h"
 #include "proxy/auth/service.h"
 #include "proxy/config/config.h"
+#include "proxy/net/auth_health.h"
 #include "proxy/net/listener_places.h"
 #include "proxy/net/memory_guard.h"
 #include "proxy/net/tls_context.h"
@@ -58,6 +59,7 @@ struct Lasting {
   std::shared_ptr<TicketKeys> ticket_keys;
   std::shared_ptr<Telemetry> telemetry;
   std::shared_ptr<MemoryGuard> memory = std::make_shared<MemoryGuard>();
+  std::shared_ptr<AuthHealth> auth_health = std::make_shared<AuthHealth>();
   std::shared_ptr<ListenerPlaces> places = std::make_shared<ListenerPlaces>();
   std::shared_ptr<Trouble> trouble = std::make_shared<Trouble>();
   std::shared_ptr<Retirement> retirement = std::make_shared<Retirement>();

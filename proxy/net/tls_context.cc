@@ -14,6 +14,7 @@
 
 #include "policy/identity.h"
 #include "policy/ip.h"
+#include "proxy/auth/tls_reason.h"
 
 namespace portcullis::net {
 
@@ -97,11 +98,12 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
   if (!context) return std::unexpected("out of memory");
   SSL_CTX_set_min_proto_version(context.get(), settings.minimum_version);
   if (SSL_CTX_use_certificate_chain_file(context.get(), certificate.certificate.c_str()) != 1) {
-    return std::unexpected(certificate.certificate + ": not a PEM certificate chain: " + tls_error_text());
+    return std::unexpected(certificate.certificate +
+                           ": not a PEM certificate chain: " + auth::tls_error_text());
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), certificate.private_key.c_str(), SSL_FILETYPE_PEM) != 1) {
     return std::unexpected(certificate.private_key +
-                           ": not a PEM private key of this certificate: " + tls_error_text());
+                           ": not a PEM private key of this certificate: " + auth::tls_error_text());
   }
   if (!settings.curves.empty()) {
     std::string list;
@@ -115,16 +117,17 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
           context.get(),
           "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
           "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") != 1) {
-    return std::unexpected("cipher list refused: " + tls_error_text());
+    return std::unexpected("cipher list refused: " + auth::tls_error_text());
   }
   SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
   if (!settings.client_ca.empty()) {
     if (SSL_CTX_load_verify_locations(context.get(), settings.client_ca.c_str(), nullptr) != 1) {
       return std::unexpected(settings.client_ca +
-                             ": not a PEM bundle of CA certificates: " + tls_error_text());
+                             ": not a PEM bundle of CA certificates: " + auth::tls_error_text());
     }
     SSL_CTX_set_client_CA_list(context.get(), SSL_load_client_CA_file(settings.client_ca.c_str()));
   }
+  auth::explain_handshakes(context.get(), settings.client_ca);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context.get(), on_alpn, nullptr);
   if (ticket_keys != nullptr) {
@@ -167,18 +170,6 @@ bool name_matches(std::string_view pattern, std::string_view name) {
 }
 
 }  // namespace
-
-std::string tls_error_text() {
-  std::string text = "unknown";
-  const std::uint32_t code = ERR_peek_last_error();
-  if (code != 0) {
-    const char* reason = ERR_reason_error_string(code);
-    if (reason != nullptr) text = lower(reason);
-    std::replace(text.begin(), text.end(), '_', ' ');
-  }
-  ERR_clear_error();
-  return text;
-}
 
 // --- tickets --------------------------------------------------------------------------------------
 
@@ -316,7 +307,7 @@ SslPtr ServerTls::session(config::ClientCertificate client_certificate) const {
       SSL_set_verify(ssl.get(), SSL_VERIFY_PEER, accept_any_certificate);
       break;
     case config::ClientCertificate::require:
-      SSL_set_verify(ssl.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+      SSL_set_verify(ssl.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, auth::note_verification);
       break;
   }
   bind_tickets(ssl.get());
@@ -337,9 +328,10 @@ std::expected<std::shared_ptr<ClientTls>, std::string> ClientTls::make(const con
   if (self->verify_) {
     const std::string file = settings.ca_file.empty() ? std::string(system_ca_file) : settings.ca_file;
     if (SSL_CTX_load_verify_locations(context, file.c_str(), nullptr) != 1) {
-      return std::unexpected(file + ": not a PEM bundle of CA certificates: " + tls_error_text());
+      return std::unexpected(file + ": not a PEM bundle of CA certificates: " + auth::tls_error_text());
     }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    auth::explain_handshakes(context, file);
   }
   return self;
 }
@@ -355,6 +347,7 @@ SslPtr ClientTls::session(const std::string& host) const {
     const int ok = literal ? X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str())
                            : X509_VERIFY_PARAM_set1_host(parameters, host.c_str(), host.size());
     if (ok != 1) ssl.reset();
+    if (ssl) auth::expect_name(ssl.get(), host);
   }
   return ssl;
 }

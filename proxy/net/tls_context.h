@@ -90,7 +90,4 @@ class ClientTls {
 // What a finished server-side handshake told, client certificate mapped to a login (EXTERNAL).
 session::TlsFacts tls_facts(SSL* ssl, const config::CertificateLogin& mapping);
 
-// The newest error of BoringSSL's queue as a short sentence; empties the queue.
-std::string tls_error_text();
-
 }  // namespace portcullis::net

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "proxy/auth/tls_reason.h"
+
 namespace portcullis::net {
 
 namespace {
@@ -92,8 +94,7 @@ void TlsStream::failed(int result) {
   }
   status_ = Status::failed;
   failure_ = failure_of(ERR_peek_last_error());
-  const long verified = SSL_get_verify_result(ssl_.get());
-  error_ = verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_error_text();
+  error_ = SSL_in_init(ssl_.get()) != 0 ? auth::handshake_reason(ssl_.get()) : auth::tls_error_text();
 }
 
 TlsStream::Status TlsStream::handshake(std::string& out) {
@@ -104,6 +105,7 @@ TlsStream::Status TlsStream::handshake(std::string& out) {
   output_ = nullptr;
   if (result == 1) {
     status_ = Status::ok;
+    auth::handshake_done(ssl_.get());
   } else {
     failed(result);
   }

@@ -195,7 +195,8 @@ void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
 void UpstreamConnection::on_end(bool reset) noexcept {
   if (lost_) return;
   fail(stream_.handshaking() ? LinkFailure::tls : LinkFailure::closed,
-       reset ? "connection reset" : "connection closed by the server");
+       std::string(reset ? "connection reset" : "connection closed by the server") +
+           (stream_.handshaking() ? " during the TLS handshake" : ""));
 }
 
 void UpstreamConnection::on_flushed() noexcept {

@@ -332,7 +332,8 @@ void Worker::upstream_trouble(const session::ListenerFacts& listener, const std:
                            {{"upstream", listener.upstream.name},
                             {"failure", std::string(session::name_of(failure))},
                             {"detail", text}},
-                           "the upstream could not take the transaction"});
+                           "the upstream could not take the transaction",
+                           listener.upstream.name + ": " + std::string(session::name_of(failure))});
 }
 
 void Worker::tls_trouble(const session::ListenerFacts& listener, const std::string& session,

@@ -143,7 +143,9 @@ void Worker::proxy_trouble(const session::ListenerFacts& listener, const policy:
       {{"listener", listener.settings.name},
        {"client", policy::to_string(peer)},
        {"reason", std::string(metrics::proxy_result_values[static_cast<std::size_t>(result)])}},
-      "a connection without an acceptable PROXY header"});
+      "a connection without an acceptable PROXY header",
+      listener.settings.name + ": " +
+          std::string(metrics::proxy_result_values[static_cast<std::size_t>(result)])});
 }
 
 }  // namespace portcullis::net
