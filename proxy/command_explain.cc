@@ -6,11 +6,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +32,7 @@ struct Arguments {
   std::string config = default_config_path;
   std::string login;
   std::vector<std::string> addresses, groups;
+  std::optional<std::string> reverse_path;
   config::Question question;
 };
 
@@ -77,21 +81,29 @@ void load_state(const config::Config& config, policy::MemoryCounters& counters, 
 }
 
 // What the user file says about the login, where there is one; LDAP and IMAP would ask for a password.
-void add_from_user_file(const config::Config& config, policy::Account& account) {
+// Returns the reply to AUTH when no backend can accept the login, else an empty text.
+std::string add_from_user_file(const config::Config& config, policy::Account& account) {
   const auto& backends = config.auth.backends;
-  if (std::find(backends.begin(), backends.end(), auth::BackendKind::file) == backends.end()) return;
-  std::ifstream stream(config.auth.file.path, std::ios::binary);
-  if (!stream.is_open()) return;
+  if (backends.empty()) return "503 5.5.1 at AUTH: no authentication backend is configured";
+  if (std::find(backends.begin(), backends.end(), auth::BackendKind::file) == backends.end()) return {};
+  const std::string& path = config.auth.file.path;
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream.is_open()) fail(EX_NOINPUT, fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   for (const auth::UserEntry& entry : auth::parse_user_file(text).entries) {
     if (entry.login != account.login) continue;
     account.backend = "file";
     account.addresses.insert(account.addresses.end(), entry.addresses.begin(), entry.addresses.end());
     account.groups.insert(account.groups.end(), entry.groups.begin(), entry.groups.end());
+    return {};
   }
+  // Another backend may have the account.
+  if (backends.size() > 1) return {};
+  return fmt::format("535 5.7.8 at AUTH: {} has no account {}", path, account.login);
 }
 
-policy::Account account_of(const config::Config& config, const Arguments& arguments) {
+// The account of --login, and whether AUTH would accept the login.
+policy::Account account_of(const config::Config& config, Arguments& arguments) {
   policy::Account account;
   const auto login = policy::canonical_login(arguments.login);
   if (!login) fail(EX_USAGE, "\"" + arguments.login + "\" can not be a login");
@@ -106,11 +118,16 @@ policy::Account account_of(const config::Config& config, const Arguments& argume
     if (!canonical) fail(EX_USAGE, "\"" + group + "\" can not be a group");
     account.groups.push_back(*canonical);
   }
-  add_from_user_file(config, account);
+  arguments.question.login_refusal = add_from_user_file(config, account);
   return account;
 }
 
 void run(Arguments& arguments) {
+  config::Question& question = arguments.question;
+  question.message = arguments.reverse_path.has_value();
+  if (question.message == question.recipients.empty()) fail(EX_USAGE, "--from and --to are needed together");
+  if (!question.message && arguments.login.empty()) fail(EX_USAGE, "--from and --to, or --login, are needed");
+  question.reverse_path = arguments.reverse_path.value_or("");
   const auto config = load_or_exit(arguments.config);
   if (!arguments.login.empty()) arguments.question.account = account_of(*config, arguments);
   policy::MemoryCounters counters(config->policy.rate_keys_max);
@@ -127,7 +144,8 @@ void run(Arguments& arguments) {
 void add_explain_command(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   config::Question& question = arguments->question;
-  CLI::App* const command = app.add_subcommand("explain", "Say what the policies would do with a message");
+  CLI::App* const command =
+      app.add_subcommand("explain", "Show what the gateway would do with a message, or with a login");
   command->add_option("-c,--config", arguments->config, "The configuration")->capture_default_str();
   command->add_option("--listener", question.listener, "Name of the listener; without: the first");
   command->add_option("--client", question.client, "The client's address")->capture_default_str();
@@ -135,8 +153,8 @@ void add_explain_command(CLI::App& app) {
   command->add_option("--owns", arguments->addresses,
                       "An address the login owns, as LDAP would tell; repeatable");
   command->add_option("--group", arguments->groups, "A group of the login, as LDAP would tell; repeatable");
-  command->add_option("--from", question.reverse_path, "The reverse-path; empty for <>")->required();
-  command->add_option("--to", question.recipients, "A recipient; repeatable")->required();
+  command->add_option("--from", arguments->reverse_path, "The reverse-path; empty for <>; with --to");
+  command->add_option("--to", question.recipients, "A recipient; repeatable; with --from");
   command->add_option("--header-from", question.header_from, "The From field; without: the reverse-path");
   command->add_option("--sender", question.sender, "The Sender field");
   command->add_option("--size", question.octets, "Octets of the message");

@@ -61,6 +61,8 @@ class Walk {
 
  private:
   std::expected<void, std::string> describe_client(const Config& config, const Question& question);
+  std::string login_fault(const Question& question, bool may_auth_without_tls) const;
+  void refuse(std::string_view step, std::string_view reply);
   void login(const policy::Lockout& lockout, const std::string& login);
   std::expected<void, std::string> envelope(const Question& question);
   void recipients();
@@ -72,6 +74,7 @@ class Walk {
   policy::WallTime now_;
   Listening counters_;
   policy::Chain chain_;
+  const Listener* listener_ = nullptr;
   policy::ClientFacts client_;
   policy::ChargeList charges_;
   smtp::Path reverse_path_;
@@ -150,20 +153,36 @@ std::expected<void, std::string> Walk::describe_client(const Config& config, con
   client_.account = question.account ? &*question.account : nullptr;
 
   const policy::Network granted = chain_.permissions(*address);
+  listener_ = listener;
   report_ += fmt::format("listener  {}, auth {}\n", listener->name, auth_text(listener->auth));
   report_ += fmt::format("client    {}, network {}, granted: {}\n", policy::to_string(*address),
                          granted.name.empty() ? "unnamed" : granted.name, permissions_text(granted));
   if (question.account) {
     report_ += fmt::format("login     {}, owns also: {}, groups: {}\n", question.account->login,
                            joined(question.account->addresses), joined(question.account->groups));
-    if (listener->auth == AuthMode::off) report_ += "          but this listener takes no logins\n";
+    if (const std::string fault = login_fault(question, granted.may_auth_without_tls); !fault.empty()) {
+      report_ += "          " + fault + '\n';
+      refused_by_ = "the listener: " + fault;
+    }
   } else {
     report_ += "login     none\n";
-  }
-  if (!question.account && listener->auth == AuthMode::required) {
-    refused_by_ = "the listener: 530 5.7.0, a login is required";
+    if (listener->auth == AuthMode::required) refused_by_ = "the listener: 530 5.7.0, a login is required";
   }
   return {};
+}
+
+// The reply to AUTH when it is not 235; the session decides in this order too.
+std::string Walk::login_fault(const Question& question, bool may_auth_without_tls) const {
+  if (listener_->auth == AuthMode::off) return "503 5.5.1 at AUTH: this listener takes no logins";
+  if (!client_.tls && !may_auth_without_tls) {
+    return "523 5.7.10 at AUTH: this listener has no TLS, and the network may not log in without";
+  }
+  return question.login_refusal;
+}
+
+// A refusal by a limit of the listener, not by a rule.
+void Walk::refuse(std::string_view step, std::string_view reply) {
+  report_ += fmt::format("{:<44} reject: {}\n", step, reply);
 }
 
 void Walk::login(const policy::Lockout& lockout, const std::string& login) {
@@ -188,6 +207,13 @@ std::expected<void, std::string> Walk::envelope(const Question& question) {
     recipients_.push_back(*recipient);
   }
   parameters_.size_octets = question.octets;
+  if (question.octets.value_or(0) > listener_->limits.message_octets) {
+    refuse(fmt::format("message of {} octets", *question.octets),
+           fmt::format(
+               "552 5.3.4 Message is larger than this server accepts (message_size of listener {} is {})",
+               listener_->name, listener_->limits.message_octets));
+    if (refused_by_.empty()) refused_by_ = "MAIL";
+  }
   const policy::Verdict verdict = chain_.mail(client_, {&reverse_path_, &parameters_, {}}, now_);
   show("MAIL FROM:" + smtp::to_wire(reverse_path_), verdict);
   if (verdict.action != policy::Action::accept && refused_by_.empty()) refused_by_ = "MAIL";
@@ -196,6 +222,10 @@ std::expected<void, std::string> Walk::envelope(const Question& question) {
 
 void Walk::recipients() {
   for (const smtp::Path& recipient : recipients_) {
+    if (accepted_.size() >= listener_->limits.recipients) {
+      refuse("RCPT TO:" + smtp::to_wire(recipient), "452 4.5.3 Too many recipients for one message");
+      continue;
+    }
     const policy::Verdict verdict =
         chain_.rcpt(client_, {&reverse_path_, &parameters_, accepted_}, recipient, now_, charges_);
     show("RCPT TO:" + smtp::to_wire(recipient), verdict);
@@ -252,6 +282,10 @@ std::expected<std::string, std::string> Walk::run(const Config& config, const Qu
                                                   const policy::Lockout& lockout) {
   if (auto said = describe_client(config, question); !said) return std::unexpected(said.error());
   if (question.account) login(lockout, question.account->login);
+  if (!question.message) {
+    report_ += refused_by_.empty() ? "\nmay send MAIL\n" : "\nrefused by " + refused_by_ + '\n';
+    return std::move(report_);
+  }
   report_ += '\n';
   if (auto said = envelope(question); !said) return std::unexpected(said.error());
   recipients();

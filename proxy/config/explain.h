@@ -1,5 +1,6 @@
-// What the policies would say to one message, stage by stage, without a client, an upstream or a
-// charge that lasts: for `portcullis explain`.
+// What the gateway would say to one message, stage by stage, without a client, an upstream or a
+// charge that lasts: for `portcullis explain`. Without a message: what it would say to the client and the
+// login.
 #pragma once
 
 #include <expected>
@@ -19,7 +20,9 @@ struct Question {
   std::string listener;                    // name; empty: the first
   std::string client = "192.0.2.1";        // address
   std::optional<policy::Account> account;  // absent: no login
-  std::string reverse_path;                // without angle brackets; empty: the null reverse-path
+  std::string login_refusal;  // reply to AUTH of a login that no backend would accept; empty: accepted
+  bool message = true;        // false: client and login only
+  std::string reverse_path;   // without angle brackets; empty: the null reverse-path
   std::vector<std::string> recipients;
   std::string header_from;  // as it would stand in the message; empty: the reverse-path
   std::string sender;       // likewise; empty: no Sender field

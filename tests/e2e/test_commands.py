@@ -74,10 +74,32 @@ def test_explain_a_good_message(program, config):
 def test_explain_knows_the_addresses_in_the_user_file(program, config):
     message = ["--from", "sales@example.com", "--to", "bob@example.net"]
     assert "would be passed on" in explain(program, config, "--login", gateway.ALICE, *message).stdout
+    run(program, "passwd", "add", "bob@example.com", "--file", config.parent / "users", "--stdin", stdin="x\n")
     refused = explain(program, config, "--login", "bob@example.com", *message).stdout
     assert "refused by MAIL" in refused and "rule identity" in refused
     assert "would be passed on" in explain(program, config, "--login", "bob@example.com", "--owns",
                                            "sales@example.com", *message).stdout
+
+
+def test_explain_a_login_alone(program, config):
+    """As docs/policies.md tells an admin to ask whether a login is blocked."""
+    told = explain(program, config, "--login", gateway.ALICE, "--client", "192.0.2.7")
+    assert told.returncode == 0 and "may send MAIL" in told.stdout, told.stdout
+    told = explain(program, config, "--login", gateway.ALICE)
+    assert told.returncode == 0 and "may send MAIL" in told.stdout, told.stdout
+
+
+def test_explain_an_account_that_does_not_exist(program, config):
+    unknown = ["--login", "nobody@example.com"]
+    assert "refused by the listener: 535 5.7.8" in explain(program, config, *unknown).stdout
+    told = explain(program, config, *unknown, "--from", "nobody@example.com", "--to", "bob@example.net").stdout
+    assert "refused by the listener: 535 5.7.8" in told and "would be passed on" not in told
+
+
+def test_explain_a_message_that_is_too_large(program, config):
+    told = explain(program, config, "--login", gateway.ALICE, "--from", gateway.ALICE, "--to", "bob@example.net",
+                   "--size", str(1 << 40)).stdout
+    assert "552 5.3.4 Message is larger" in told and "refused by MAIL" in told
 
 
 def test_explain_charges_nothing(program, config):
@@ -87,6 +109,9 @@ def test_explain_charges_nothing(program, config):
 
 
 def test_explain_refuses_nonsense(program, config):
+    for wrong in ([], ["--from", "a@example.com"], ["--to", "a@example.com"], ["--login", "a", "--from", ""]):
+        told = explain(program, config, *wrong)
+        assert told.returncode == USAGE, (wrong, told)
     for wrong in (["--client", "office"], ["--listener", "nowhere"], ["--login", "\x01"], ["--owns", "sales", "--login", "a"]):
         told = explain(program, config, "--from", "a@example.com", "--to", "b@example.com", *wrong)
         assert told.returncode == USAGE, (wrong, told)

@@ -181,6 +181,49 @@ TEST_F(ExplainTest, null_reverse_path) {
   EXPECT_THAT(ask(), HasSubstr("MAIL FROM:<>"));
 }
 
+TEST_F(ExplainTest, without_a_message_the_login_is_told) {
+  question_.message = false;
+  EXPECT_THAT(ask(), HasSubstr("may send MAIL"));
+  EXPECT_THAT(ask(), testing::Not(HasSubstr("MAIL FROM")));
+  const auto attacker = *policy::parse_ip("203.0.113.66");
+  for (std::uint64_t i = 0; i < 3; ++i) lockout_.failed(attacker, "alice@example.com", i, now_);
+  EXPECT_THAT(ask(), HasSubstr("refused by brute-force control: 454 4.7.0 at AUTH"));
+}
+
+TEST_F(ExplainTest, a_login_that_no_backend_accepts_is_refused) {
+  question_.login_refusal = "535 5.7.8 at AUTH: users has no account alice@example.com";
+  EXPECT_THAT(ask(), HasSubstr("refused by the listener: 535 5.7.8 at AUTH: users has no account"));
+}
+
+TEST_F(ExplainTest, a_login_needs_a_listener_that_takes_it) {
+  std::string changed(text);
+  changed.replace(changed.find("auth = \"optional\""), 17, "auth = \"off\"");
+  changed.replace(changed.find("name = \"submission\""), 19, "name = \"submission\"\ntls = \"off\"");
+  loaded_ = load(site_.add("portcullis.toml", changed, 0640));
+  question_.listener = "mx";
+  EXPECT_THAT(ask(), HasSubstr("refused by the listener: 503 5.5.1 at AUTH"));
+  question_.listener = "submission";
+  EXPECT_THAT(ask(), HasSubstr("refused by the listener: 523 5.7.10 at AUTH"));
+}
+
+TEST_F(ExplainTest, limits_of_the_listener) {
+  std::string changed(text);
+  changed.replace(changed.find("name = \"submission\""), 19,
+                  "name = \"submission\"\nmessage_size = \"2KiB\"\nrecipients = 1");
+  changed.replace(changed.find("message_size = \"1KiB\""), 21, "message_size = \"4KiB\"");
+  loaded_ = load(site_.add("portcullis.toml", changed, 0640));
+  question_.octets = 2049;
+  EXPECT_THAT(ask(),
+              HasSubstr("552 5.3.4 Message is larger than this server accepts (message_size of listener "
+                        "submission is 2048)"));
+  EXPECT_THAT(ask(), HasSubstr("refused by MAIL"));
+  question_.octets = 2048;
+  EXPECT_THAT(ask(), HasSubstr("would be passed on"));
+  question_.recipients = {"bob@example.net", "carol@example.net"};
+  EXPECT_THAT(ask(), HasSubstr("reject: 452 4.5.3"));
+  EXPECT_THAT(ask(), HasSubstr("would be passed on, for 1 of 2 recipients"));
+}
+
 TEST_F(ExplainTest, questions_that_make_no_sense) {
   question_.listener = "nowhere";
   EXPECT_EQ(ask(), "no report: there is no listener \"nowhere\"");
