@@ -81,10 +81,19 @@ class Sink(Server):
     """Where all mail goes; as a server of its own, the floor of every latency."""
     name = "sink"
 
-    def __init__(self, directory, program):
+    def __init__(self, directory, program, name=None, beside=True):
+        """beside: with another one for hostile senders. What is measured beside them is the server in between, not how
+        long they keep the sink."""
+        self.name = name or self.name
         super().__init__(directory)
         self.port = free_port(ADDRESS)
         self.start(program, "sink", "--discard", "--listen", f"{ADDRESS}:{self.port}")
+        self.hostile = Sink(directory, program, "sink-hostile", beside=False) if beside else None
+
+    def stop(self):
+        super().stop()
+        if self.hostile is not None:
+            self.hostile.stop()
 
     def ways(self):
         return {"plain": Way(self.port)}
@@ -96,7 +105,7 @@ class Portcullis(Server):
     def __init__(self, directory, program, sink, pair, workers=1, rules=0, name=None):
         self.name = name or self.name
         super().__init__(directory)
-        self.plain, self.bdat, self.submission = (free_port(ADDRESS) for _ in range(3))
+        self.plain, self.bdat, self.submission, self.hostile = (free_port(ADDRESS) for _ in range(4))
         config = self.directory / "portcullis.toml"
         config.write_text(toml.dump(self.settings(sink, pair, workers, rules)) + "\n")
         config.chmod(0o600)
@@ -121,9 +130,12 @@ class Portcullis(Server):
                  "auth": "required", "upstream": "sink"},
                 {"name": "mx-bdat", "address": f"{ADDRESS}:{self.bdat}", "tls": "starttls", "auth": "optional",
                  "upstream": "sink-bdat"},
+                {"name": "mx-hostile", "address": f"{ADDRESS}:{self.hostile}", "tls": "starttls", "auth": "optional",
+                 "upstream": "sink-hostile"},
             ],
             "upstream": [{"name": "sink", "servers": [f"{ADDRESS}:{sink.port}"], "tls": "off"},
-                         {"name": "sink-bdat", "servers": [f"{ADDRESS}:{sink.port}"], "tls": "off", "chunking": True}],
+                         {"name": "sink-bdat", "servers": [f"{ADDRESS}:{sink.port}"], "tls": "off", "chunking": True},
+                         {"name": "sink-hostile", "servers": [f"{ADDRESS}:{sink.hostile.port}"], "tls": "off"}],
             "auth": {"backends": ["file"], "file": {"path": self.directory / "users"}},
             "usage": [{"name": "size", "message_size": "100MiB", "recipients_per_message": 500,
                        "attachments_per_message": 100}],
@@ -137,7 +149,7 @@ class Portcullis(Server):
         }
 
     def ways(self):
-        return {"plain": Way(self.plain), "plain-bdat": Way(self.bdat),
+        return {"plain": Way(self.plain), "plain-bdat": Way(self.bdat), "hostile": Way(self.hostile),
                 "tls": Way(self.submission, "starttls", login=True), "tls-open": Way(self.plain, "starttls")}
 
 
@@ -147,14 +159,14 @@ class Haproxy(Server):
 
     def __init__(self, directory, sink, pair):
         super().__init__(directory)
-        self.plain, self.tls = free_port(ADDRESS), free_port(ADDRESS)
+        self.plain, self.tls, self.hostile = (free_port(ADDRESS) for _ in range(3))
         bundle = self.directory / "bundle.pem"
         bundle.write_text(pathlib.Path(pair.certificate).read_text() + pathlib.Path(pair.private_key).read_text())
         bundle.chmod(0o600)
         config = self.directory / "haproxy.cfg"
         config.write_text(f"""
 global
-    maxconn {(descriptors() - 1000) // 2}
+    maxconn {(descriptors() - 1000) * 2 // 5}
     nbthread 1
     tune.bufsize 65536
     tune.pipesize 1048576
@@ -172,13 +184,19 @@ frontend plain
 frontend tls
     bind {ADDRESS}:{self.tls} ssl crt {bundle}
     default_backend sink
+frontend hostile
+    bind {ADDRESS}:{self.hostile}
+    default_backend sink-hostile
 backend sink
     server sink {ADDRESS}:{sink.port}
+backend sink-hostile
+    server sink {ADDRESS}:{sink.hostile.port}
 """)
         self.start("haproxy", "-db", "-f", config)
 
     def ways(self):
-        return {"plain": Way(self.plain), "tls": Way(self.tls, "implicit"), "tls-open": Way(self.tls, "implicit")}
+        return {"plain": Way(self.plain), "tls": Way(self.tls, "implicit"), "tls-open": Way(self.tls, "implicit"),
+                "hostile": Way(self.hostile)}
 
 
 class NginxAuth(Server):
