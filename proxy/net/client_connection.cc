@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::size_t full_octets = 128 * 1024;  // queued toward the upstream: stop reading the client
 constexpr std::size_t room_octets = 32 * 1024;
-constexpr std::int64_t linger_ms = 2'000;  // for a client that must still read our last words
+constexpr std::int64_t linger_ms = 2'000;         // for a client that must still read our last words
+constexpr std::size_t linger_octets = 64 * 1024;  // of what it sends meanwhile
 
 policy::IpAddress address_of(const sockaddr_storage& storage, std::uint16_t& port) {
   policy::IpAddress address;
@@ -142,7 +143,8 @@ void ClientConnection::start(std::string id) {
 // --- events ---------------------------------------------------------------------------------------
 
 void ClientConnection::on_plain(std::string_view bytes) noexcept {
-  if (closing_ || dead_) return;  // lingering: read to the end, for nothing
+  if (dead_) return;
+  if (closing_) return discard(bytes.size());
   if (header_deadline_ms_ != 0) return proxy_header(bytes);
   session_->client_bytes(bytes, now(), worker_.effects());
   perform();
@@ -416,6 +418,13 @@ void ClientConnection::finish() {
     stream_.tcp().shutdown();
     stream_.tcp().read(true);
   }
+}
+
+// The session is over. What was on its way is read, so that the close does not reset the connection before
+// the client has our last reply; a client that goes on and on is no longer read from.
+void ClientConnection::discard(std::size_t octets) {
+  discarded_octets_ += octets;
+  if (discarded_octets_ > linger_octets) stream_.tcp().read(false);
 }
 
 void ClientConnection::close_now() {

@@ -84,6 +84,7 @@ class ClientConnection final : public SecureStream::Handler {
   void wake_after(std::uint32_t delay_ms);
   void update_reading();
   void finish();
+  void discard(std::size_t octets);
   void close_now();
   policy::IpNetwork network() const;
   session::Now now();
@@ -103,6 +104,7 @@ class ClientConnection final : public SecureStream::Handler {
   std::string header_bytes_;             // of its PROXY header so far
   std::int64_t header_deadline_ms_ = 0;  // 0: none is awaited
   std::int64_t linger_until_ms_ = 0;
+  std::size_t discarded_octets_ = 0;  // since the session is over
   std::int64_t handshake_started_ms_ = 0;
   std::shared_ptr<ClientConnection*> token_;  // for answers from other threads and timers
   bool counted_ = false;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <memory>
 #include <utility>
 
@@ -42,6 +43,18 @@ constexpr std::size_t at_once_octets = 16 * 1024;
 // Fills of the read buffer for one stream, before others get their turn. More of them make no message faster
 // (10 MiB, 32 against 2), and everybody else wait.
 constexpr int most_reads = 2;
+
+// So long may what is done with a read take, in processor time. Content that takes more (lines of one dot
+// each) is read in smaller pieces, and one piece a turn: how long others wait depends on time, not on octets.
+constexpr std::int64_t read_budget_ns = 125'000;
+constexpr std::size_t least_read_octets = 8 * 1024;
+
+std::int64_t thread_ns() {
+  timespec now{};
+  // Cannot fail: the clock is there since Linux 2.6.12.
+  static_cast<void>(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now));
+  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+}
 
 // As recv() and sendmsg(), which the C library makes cancellation points: in a program with threads that is
 // two atomic operations a call.
@@ -150,15 +163,31 @@ void TcpStream::on_read(uv_stream_t* stream, ssize_t status, const uv_buf_t*) no
 }
 
 void TcpStream::receive() {
-  const std::span<char> buffer = context_.read_buffer;
   for (int rounds = 0; rounds < most_reads && reading_; ++rounds) {
-    const long size = receive_from(fd_, buffer, 0);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
-    if (size <= 0) return end(size < 0);
-    handler_.on_bytes({buffer.data(), static_cast<std::size_t>(size)});
+    const std::span<char> buffer =
+        context_.read_buffer.first(std::min(read_octets_, context_.read_buffer.size()));
+    const long received = receive_from(fd_, buffer, 0);
+    if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
+    if (received <= 0) return end(received < 0);
+    const auto size = static_cast<std::size_t>(received);
+    // Little takes little time: it is not worth the two looks at the clock.
+    const bool timed = size >= least_read_octets;
+    const std::int64_t started = timed ? thread_ns() : 0;
+    handler_.on_bytes({buffer.data(), size});
+    if (timed && !in_budget(thread_ns() - started)) return;
     // What fills the buffer has more behind it.
-    if (!open() || static_cast<std::size_t>(size) < buffer.size()) return;
+    if (!open() || size < buffer.size()) return;
   }
+}
+
+// Fits the size of reads to how long they take. False: others are to have their turn now.
+bool TcpStream::in_budget(std::int64_t took_ns) {
+  if (took_ns > read_budget_ns) {
+    read_octets_ = std::max(read_octets_ / 2, least_read_octets);
+    return false;
+  }
+  if (took_ns < read_budget_ns / 4) read_octets_ = std::min(read_octets_ * 2, most_read_octets);
+  return true;
 }
 
 void TcpStream::end(bool reset) {

@@ -80,12 +80,14 @@ class TcpStream {
   struct WriteRequest;
   struct ConnectRequest;
   static constexpr std::size_t no_place = static_cast<std::size_t>(-1);
+  static constexpr std::size_t most_read_octets = 64 * 1024;
 
   static void on_alloc(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept;
   static void on_read(uv_stream_t* stream, ssize_t status, const uv_buf_t*) noexcept;
   static void on_written(uv_write_t* request, int status) noexcept;
   int connected();
   void receive();
+  bool in_budget(std::int64_t took_ns);
   void end(bool reset);
   void turn_over();
   bool goes_at_once(std::size_t octets, When when) const;
@@ -103,6 +105,7 @@ class TcpStream {
   // Writes that libuv has not called back about. Until it has, nothing may pass by it: what it sent at once
   // is told later too, and something may have come behind that.
   unsigned handed_over_ = 0;
+  std::size_t read_octets_ = most_read_octets;  // of the next read
   bool reading_ = false;
   bool ended_ = false;
 };

@@ -202,6 +202,19 @@ def test_recipient_storm(start, upstream):
     assert serves(gateway.port("mx"))
 
 
+def test_a_flood_behind_the_last_reply_is_not_read(start):
+    """The session is over: what comes after it costs nothing, and the connection is closed."""
+    gateway = start()
+    with Wire(gateway.port("mx")) as client:
+        client.socket.settimeout(10)
+        sent, block = 0, b"NOOP\r\n" * 10000
+        with contextlib.suppress(OSError):
+            while sent < 200 << 20:
+                sent += client.socket.send(block)
+        assert sent < 20 << 20, f"{sent >> 20} MiB were read after 421"
+    assert serves(gateway.port("mx"))
+
+
 def test_client_that_does_not_read(start):
     """Replies pile up in no memory of ours: who does not read is not read from either."""
     # AddressSanitizer keeps freed memory back to watch it; here the program's own use is measured.

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <memory>
 #include <random>
 #include <string>
@@ -68,7 +69,23 @@ class TcpStreamTest : public ::testing::Test, protected TcpStream::Handler {
   }
 
   void on_connected(int status) noexcept override { connected_ = status == 0; }
-  void on_bytes(std::string_view bytes) noexcept override { read_ += bytes; }
+  void on_bytes(std::string_view bytes) noexcept override {
+    read_ += bytes;
+    sizes_.push_back(bytes.size());
+    for (const std::int64_t until = thread_ns() + busy_ns_; thread_ns() < until;) {
+    }
+  }
+  static std::int64_t thread_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+  }
+  // As much from the peer as there is room for.
+  void fill() {
+    const std::string bytes(256 * 1024, 'x');
+    while (send(peer_, bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
+    }
+  }
   void on_end(bool reset) noexcept override { ends_.push_back(reset); }
   void on_flushed() noexcept override { ++flushed_; }
   bool on_sending() noexcept override {
@@ -88,6 +105,8 @@ class TcpStreamTest : public ::testing::Test, protected TcpStream::Handler {
   int sendings_ = 0;
   int flushed_ = 0;
   std::string read_;
+  std::vector<std::size_t> sizes_;  // of reads
+  std::int64_t busy_ns_ = 0;        // processor time that each takes
   std::vector<bool> ends_;
 };
 
@@ -104,6 +123,25 @@ TEST_F(TcpStreamTest, WhatIsWrittenInATurnLeavesAtItsEndInOnePiece) {
   EXPECT_EQ(stream_->queued(), 0U);
   turn();
   EXPECT_EQ(sendings_, 1);
+}
+
+// How long others wait depends on the time that is spent on one stream, not on its octets.
+TEST_F(TcpStreamTest, WhatTakesLongIsReadInSmallPieces) {
+  busy_ns_ = 1'000'000;
+  for (int i = 0; i < 10; ++i) {
+    fill();
+    const std::size_t before = sizes_.size();
+    turn();
+    EXPECT_LE(sizes_.size(), before + 1);
+  }
+  ASSERT_FALSE(sizes_.empty());
+  EXPECT_EQ(sizes_.back(), 8U * 1024);
+  busy_ns_ = 0;
+  for (int i = 0; i < 1000 && sizes_.back() < 64 * 1024; ++i) {
+    fill();
+    turn();
+  }
+  EXPECT_EQ(sizes_.back(), 64U * 1024);
 }
 
 TEST_F(TcpStreamTest, LongContentGoesAtOnceUnlessItIsToWait) {
