@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 namespace portcullis::config {
 
@@ -12,7 +14,7 @@ namespace {
 constexpr std::uint64_t process_own =
     32;  // standard streams, journal, state store, files read on a reload, spare
 constexpr std::uint64_t main_loop = 6;    // its epoll, wake-up and signal descriptors
-constexpr std::uint64_t worker_loop = 4;  // epoll, wake-up, and one connection that is being refused
+constexpr std::uint64_t worker_loop = 5;  // as the main one's, and one connection that is being refused
 constexpr std::uint64_t resolver = 8;     // four threads of libuv look up names, each with up to two sockets
 constexpr std::uint64_t usual_limit = 1024;
 constexpr std::uint64_t least_left = 16;  // below this the gateway could serve nobody
@@ -22,6 +24,17 @@ std::uint64_t sockets_of(const Config& config) {
   for (const Listener& listener : config.listeners)
     sockets += std::max<std::uint64_t>(listener.sockets.size(), 1);
   return sockets;
+}
+
+std::uint64_t inherited_descriptors() {
+  std::error_code error;
+  std::uint64_t open = 0;
+  for (std::filesystem::directory_iterator at("/proc/self/fd", error), end; !error && at != end;
+       at.increment(error)) {
+    ++open;
+  }
+  constexpr std::uint64_t ours = 4;  // the standard streams, and the directory that is read
+  return error || open < ours ? 0 : open - ours;
 }
 
 std::uint64_t backend_connections(const auth::Settings& settings) {
@@ -51,8 +64,10 @@ Descriptors descriptors_of(const Config& config) {
 }
 
 std::uint64_t descriptor_limit() {
+  static const std::uint64_t inherited = inherited_descriptors();
   rlimit limit{};
-  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : usual_limit;
+  const std::uint64_t most = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : usual_limit;
+  return most - std::min(most, inherited);
 }
 
 std::uint64_t descriptor_hard_limit() {
@@ -73,9 +88,11 @@ std::string descriptor_error(const Config& config, std::uint64_t limit) {
   const Descriptors needed = descriptors_of(config);
   if (clients_within(needed, limit) > 0) return {};
   return fmt::format(
-      "the process may open {} files (LimitNOFILE, ulimit -n), and this configuration with {} workers needs "
-      "at "
-      "least {}; raise the limit, or lower workers, connections_max of [metrics] or of the [auth] backends",
+      "the process may open {} files (LimitNOFILE, ulimit -n, less those open already), and this "
+      "configuration "
+      "with {} workers needs at least {}; raise the limit, or lower workers, connections_max of [metrics] or "
+      "of "
+      "the [auth] backends",
       limit, std::max(1U, config.workers), needed.own + least_left);
 }
 

@@ -17,7 +17,8 @@ struct Descriptors {
 };
 Descriptors descriptors_of(const Config& config);
 
-// RLIMIT_NOFILE as it is, and as far as this process may raise it.
+// RLIMIT_NOFILE as it is, less the descriptors besides the standard streams that were open at the first call:
+// what a parent has left open is not ours to use. And RLIMIT_NOFILE as far as this process may raise it.
 std::uint64_t descriptor_limit();
 std::uint64_t descriptor_hard_limit();
 

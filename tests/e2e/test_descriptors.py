@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -181,6 +182,24 @@ def test_too_few_descriptors_to_start(program, directory, pair, upstream):
     assert code == 69, (code, said)
     assert "the process may open 32 files" in said and "8 workers" in said
     assert len([line for line in said.splitlines() if line.startswith("portcullis: ")]) == 1
+
+
+@pytest.mark.parametrize("left", [6, 10, 11, 12, 16, 20, 24, 40])
+def test_descriptors_that_a_parent_left_open(program, directory, pair, upstream, left):
+    """They count: wherever they would run out at the start, that is one sentence, and never a crash."""
+    tree = settings(directory, pair, upstream.port, workers=2)
+    config = directory / "refused.toml"
+    config.write_text(toml.dump(tree) + "\n")
+    config.chmod(0o600)
+    inherited = [os.dup(0) for _ in range(300 - left)]
+    try:
+        done = subprocess.run(["prlimit", "--nofile=300:300", program, "serve", "--config", config], pass_fds=inherited,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=20, text=True)
+    finally:
+        for descriptor in inherited:
+            os.close(descriptor)
+    assert done.returncode == 69, (done.returncode, done.stderr)
+    assert len([line for line in done.stderr.splitlines() if line.startswith("portcullis: ")]) == 1
 
 
 def test_a_second_gateway_is_refused(start, program, directory, pair, upstream):
