@@ -86,6 +86,7 @@ TcpStream::TcpStream(LoopContext& context, Handler& handler)
 
 void TcpStream::reopen() {
   abort();
+  reading_ = ended_ = false;
   handle_ = new Handle{};  // NOLINT: freed when uv_close() calls back
   handle_->owner = this;
   handle_->tcp.data = handle_;
@@ -188,6 +189,12 @@ bool TcpStream::in_budget(std::int64_t took_ns) {
   }
   if (took_ns < read_budget_ns / 4) read_octets_ = std::min(read_octets_ * 2, most_read_octets);
   return true;
+}
+
+// The peer takes no more. What it sent before it closed is read first: it may be the reason.
+void TcpStream::broken() {
+  if (reading_) receive();
+  if (open()) end(true);
 }
 
 void TcpStream::end(bool reset) {
@@ -302,7 +309,7 @@ void TcpStream::on_written(uv_write_t* request, int status) noexcept {
   TcpStream* stream = static_cast<Handle*>(request->handle->data)->owner;
   if (stream == nullptr) return;
   --stream->handed_over_;
-  if (status < 0) return stream->end(true);
+  if (status < 0) return stream->broken();
   stream->flush();
   if (stream->open() && stream->queued() == 0) stream->handler_.on_flushed();
 }

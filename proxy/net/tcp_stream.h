@@ -89,6 +89,7 @@ class TcpStream {
   void receive();
   bool in_budget(std::int64_t took_ns);
   void end(bool reset);
+  void broken();
   void turn_over();
   bool goes_at_once(std::size_t octets, When when) const;
   std::size_t send_now(std::span<const iovec> pieces) const;

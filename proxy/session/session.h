@@ -51,6 +51,9 @@ class Session {
   void upstream_ready(UpstreamLink& link, Now now, Effects& effects);
   void upstream_answer(Expect what, const smtp::Reply& reply, Now now, Effects& effects);
   void upstream_lost(LinkFailure failure, const std::string& text, Now now, Effects& effects);
+  // The upstream has not replied for some time, and another server is there. `hung`: it does not reply to a
+  // new connection either.
+  void upstream_silent(bool hung, Now now, Effects& effects);
   void timeout(Now now, Effects& effects);
   void drain(Now now, Effects& effects);  // 421 as soon as no transaction is open
   // Whatever is under way; but the answer to a whole message is waited for, unless `at_once`.
@@ -166,9 +169,15 @@ class Session {
   void repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx);
   void mail_answered(const smtp::Reply& reply);
   bool stale_connection() const;
+  smtp::Reply loss_reply(LinkFailure failure, bool reached) const;
   void settle_recipient(smtp::Reply reply);  // the first that is open in the ledger
   void settle_all_recipients(const smtp::Reply& reply, Effects& fx);
   smtp::Reply relayed(const smtp::Reply& reply) const;
+
+  // --- session_failover.cc
+  bool may_begin_anew() const;
+  void begin_anew(Now now, Effects& fx);
+  bool upstream_owes() const;
 
   // --- session_content.cc: from the client
   void data(std::string_view argument, Now now, Effects& fx);
@@ -180,6 +189,8 @@ class Session {
   std::size_t discard_chunk(std::string_view bytes, Now now, Effects& fx);
   void take_content(smtp::Slices& slices, Now now, Effects& fx);
   void header_complete(Now now, Effects& fx);
+  bool exceeds_upstream_size() const;
+  void refuse_too_large_for_upstream(Effects& fx);
   void judge_eight_bit(Effects& fx);
   void content_fault(smtp::BodyFault fault, Now now, Effects& fx);
   void content_complete(Now now, Effects& fx);

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "policy/identity.h"
+#include "proxy/session/message_size.h"
 #include "proxy/session/session.h"
 #include "smtp/limits.h"
 #include "smtp/xclient.h"
@@ -161,12 +162,7 @@ smtp::Extensions Session::offered() const {
       offer_.extensions.eight_bit_mime || listener_.upstream.assume_eight_bit || !offer_.known;
   offer.smtputf8 = (offer_.extensions.smtputf8 || !offer_.known) && offer.eight_bit_mime;
   offer.dsn = offer_.extensions.dsn;
-  std::uint64_t size = listener_.settings.limits.message_octets;
-  const std::uint64_t behind = offer_.extensions.size.value_or(0);
-  if (behind > smtp::limits::added_header_octets) {
-    size = std::min(size, behind - smtp::limits::added_header_octets);
-  }
-  offer.size = size;
+  offer.size = announced_size(listener_.settings.limits.message_octets, offer_.extensions);
   offer.starttls =
       listener_.starttls_available && listener_.settings.tls == config::ListenerTls::starttls && !tls_;
   offer.auth = mechanisms_now();

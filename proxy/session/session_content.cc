@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/session/message_size.h"
 #include "proxy/session/session.h"
 #include "smtp/limits.h"
 
@@ -175,6 +176,10 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
       refuse_message(refusal(552, "5.3.4", "Message is larger than this server accepts"), {}, fx);
       break;
     }
+    if (exceeds_upstream_size()) {
+      refuse_too_large_for_upstream(fx);
+      break;
+    }
     if (!c.header_done) {
       slice.remove_prefix(c.header.feed(slice));
       if (c.header.too_large()) {
@@ -204,6 +209,18 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
   const bool at_end = c.bdat ? (c.chunk_last && c.chunk_left == 0) : c.reader.done();
   // The last piece waits, staged, for the last verdict: content_complete() comes next.
   if (!at_end) push_content(false, fx);
+}
+
+// Counted exactly: what comes from the client and what the gateway has added (RFC 1870 section 6.1). The
+// server refuses such a message anyway, but many servers do so by hanging up in the middle of it.
+bool Session::exceeds_upstream_size() const {
+  if (link_ == nullptr) return false;
+  const std::uint64_t limit = size_limit(link_->extensions());
+  return limit != 0 && transaction_->content->octets + transaction_->content->added_octets > limit;
+}
+
+void Session::refuse_too_large_for_upstream(Effects& fx) {
+  refuse_message(refusal(552, "5.3.4", "Message is larger than the destination mail server accepts"), {}, fx);
 }
 
 void Session::judge_eight_bit(Effects& fx) {

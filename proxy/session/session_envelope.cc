@@ -11,9 +11,6 @@ namespace portcullis::session {
 
 namespace {
 
-constexpr std::uint8_t connection_attempts =
-    3;  // for one transaction, while pooled ones turn out to be stale
-
 smtp::Reply path_fault(smtp::PathError error, bool reverse) {
   switch (error) {
     case smtp::PathError::utf8_not_allowed:
@@ -200,7 +197,7 @@ void Session::send_envelope(Effects& fx) {
   // RFC 4954 section 5: AUTH= only toward servers trusted for it; "<>" says "not known".
   std::string_view auth;
   if (upstream.trusted_for_auth) auth = account_ ? std::string_view(account_->login) : std::string_view("<>");
-  append_mail(wire, t.reverse_path, t.mail, link_->extensions(), smtp::limits::added_header_octets, auth);
+  append_mail(wire, t.reverse_path, t.mail, link_->extensions(), auth);
   link_->command(wire, Expect::mail, fx.upstream);
   if (t.repeats_recipient) send_rcpt(0, fx);
   ledger_.each_open([&](std::size_t recipient) { send_rcpt(recipient, fx); });
@@ -280,11 +277,7 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
 
 // A connection from the pool may have been closed by the server just before it was used again. As long
 // as it has answered no recipient, nobody was told anything, and another one can begin afresh.
-bool Session::stale_connection() const {
-  const Transaction& t = *transaction_;
-  return t.upstream == UpstreamState::envelope && t.pooled && t.attempts < connection_attempts &&
-         t.accepted == (t.repeats_recipient ? 1 : 0) && !t.upstream_refusal;
-}
+bool Session::stale_connection() const { return transaction_->pooled && may_begin_anew(); }
 
 void Session::mail_answered(const smtp::Reply& reply) {
   if (reply.code == 421 && stale_connection()) return;  // the loss of the connection comes next
@@ -339,7 +332,24 @@ void Session::settle_all_recipients(const smtp::Reply& reply, Effects& fx) {
   flush_ledger(fx);
 }
 
+// What the client hears when there is no upstream, or none any more.
+smtp::Reply Session::loss_reply(LinkFailure failure, bool reached) const {
+  switch (failure) {
+    case LinkFailure::busy:
+      return refusal(451, "4.3.2", "The mail server behind is busy, try again later");
+    case LinkFailure::tls_not_offered:
+    case LinkFailure::auth:
+    case LinkFailure::xclient:
+      return refusal(451, "4.3.5", "The destination mail server is not configured for this gateway");
+    default:
+      return refusal(451, reached ? "4.4.2" : "4.4.1",
+                     reached ? "The connection to the mail server behind was lost, try again later"
+                             : "The mail server behind can not be reached, try again later");
+  }
+}
+
 void Session::upstream_lost(LinkFailure failure, const std::string& text, Now now, Effects& fx) {
+  const smtp::Reply parting = link_ != nullptr ? link_->parting() : smtp::Reply();
   link_ = nullptr;
   upstream_full_ = false;
   if (finished_ || !transaction_) return;
@@ -348,22 +358,20 @@ void Session::upstream_lost(LinkFailure failure, const std::string& text, Now no
                       failure == LinkFailure::malformed) &&
                      stale_connection() && owes_replies();
   if (again) {
-    t.upstream = UpstreamState::acquiring;
-    if (t.early_data != EarlyData::no) t.early_data = EarlyData::wanted;
-    fx.acquire_upstream = true;
-    arm(Deadline::upstream, now);
+    begin_anew(now, fx);
     return;
   }
   const UpstreamState state = std::exchange(t.upstream, UpstreamState::gone);
   if (t.upstream_reply.empty()) t.upstream_reply = std::string(name_of(failure)) + ": " + text;
   if (state == UpstreamState::none || state == UpstreamState::gone) return;
-  const bool reached = state != UpstreamState::acquiring;
-  const smtp::Reply reply =
-      failure == LinkFailure::busy
-          ? refusal(451, "4.3.2", "The mail server behind is busy, try again later")
-          : refusal(451, reached ? "4.4.2" : "4.4.1",
-                    reached ? "The connection to the mail server behind was lost, try again later"
-                            : "The mail server behind can not be reached, try again later");
+  smtp::Reply reply = loss_reply(failure, state != UpstreamState::acquiring);
+  if (t.content && parting.code != 0) {
+    // The server refused the message and did not wait for its end: as a 451 it would come again and again.
+    note_upstream_reply(parting);
+    reply = relayed(parting);
+  } else if (t.data_refusal) {
+    reply = relayed(*t.data_refusal);
+  }
   if (!t.upstream_refusal) t.upstream_refusal = reply;
   settle_all_recipients(*t.upstream_refusal, fx);
   if (!t.content) {
@@ -373,7 +381,10 @@ void Session::upstream_lost(LinkFailure failure, const std::string& text, Now no
   } else {
     if (!t.refusal) t.refusal = reply;
     if (t.content->complete) {
-      final_reply(*t.refusal, metrics::MessageResult::deferred, now, fx);
+      const smtp::Reply refused = *t.refusal;
+      final_reply(refused,
+                  refused.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred,
+                  now, fx);
     } else {
       arm(Deadline::content, now);
     }

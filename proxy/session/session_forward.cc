@@ -34,6 +34,8 @@ void Session::begin_message(Now now, Effects& fx) {
                            account_ ? std::string_view(account_->login) : std::string_view(), id, recipient,
                            extended_, t.mail.smtputf8, listener_.settings.hide_client_in_received,
                            listener_.settings.hide_login_in_received, now.wall});
+  c.added_octets = c.held.size();
+  if (exceeds_upstream_size()) return refuse_too_large_for_upstream(fx);
   hold_header();
   c.upstream_bdat = upstream_takes_chunks();
   if (c.upstream_bdat || t.early_data == EarlyData::granted) {

@@ -40,6 +40,9 @@ enum class EarlyData : std::uint8_t {
   spoiled,  // an answer that is none
 };
 
+// Connections that one transaction takes at most, while pooled ones turn out to be stale and servers to hang.
+inline constexpr std::uint8_t connection_attempts = 3;
+
 struct Content {
   explicit Content(smtp::BareLf bare_lf, std::size_t header_octets)
       : reader(bare_lf), scanner(bare_lf), header(header_octets) {}
@@ -53,10 +56,11 @@ struct Content {
   smtp::HeaderFacts facts;
   smtp::MimeScanner mime;
   smtp::MimeFacts mime_facts;
-  std::uint64_t octets = 0;     // content seen
-  std::uint64_t swallowed = 0;  // after the refusal
-  bool size_judged = false;     // grew past what the client's rules allow, and was judged for it
-  bool complete = false;        // the client sent all of it
+  std::uint64_t octets = 0;      // content seen
+  std::uint64_t swallowed = 0;   // after the refusal
+  bool size_judged = false;      // grew past what the client's rules allow, and was judged for it
+  bool complete = false;         // the client sent all of it
+  std::size_t added_octets = 0;  // our own fields in front of it
   // Of the time since content_started_ms, what the upstream took and the client could not send in.
   std::int64_t lent_ms = 0;
   std::optional<std::int64_t> upstream_since_ms;

@@ -1,5 +1,7 @@
 #include "proxy/session/upstream_commands.h"
 
+#include "proxy/session/message_size.h"
+
 namespace portcullis::session {
 
 namespace {
@@ -23,13 +25,13 @@ std::string whole_login(std::string_view login) {
 }  // namespace
 
 void append_mail(std::string& out, const smtp::Path& path, const smtp::MailParameters& parameters,
-                 const smtp::Extensions& upstream, std::size_t added_octets, std::string_view auth) {
+                 const smtp::Extensions& upstream, std::string_view auth) {
   out.reserve(out.size() + path.mailbox.local.size() + path.mailbox.domain.size() + command_octets);
   out += "MAIL FROM:";
   smtp::append_wire(out, path);
   if (parameters.size_octets && upstream.size) {
     out += " SIZE=";
-    out += std::to_string(*parameters.size_octets + added_octets);
+    out += std::to_string(forwarded_size(*parameters.size_octets, upstream));
   }
   if (parameters.body && upstream.eight_bit_mime) {
     out += *parameters.body == smtp::Body::eight_bit_mime ? " BODY=8BITMIME" : " BODY=7BIT";

@@ -24,10 +24,10 @@ struct ClientIdentityFacts {
   bool local = false;      // XFORWARD SOURCE=LOCAL
 };
 
-// "MAIL FROM:<...> ...": parameters the upstream has not offered are left out. `added_octets` is what
-// the message grows by here (SIZE). `auth`: value of AUTH=, empty to leave it out.
+// "MAIL FROM:<...> ...": parameters the upstream has not offered are left out. SIZE= includes
+// what the gateway adds. `auth`: value of AUTH=, empty to leave it out.
 void append_mail(std::string& out, const smtp::Path& path, const smtp::MailParameters& parameters,
-                 const smtp::Extensions& upstream, std::size_t added_octets, std::string_view auth);
+                 const smtp::Extensions& upstream, std::string_view auth);
 void append_rcpt(std::string& out, const smtp::Path& path, const smtp::RcptParameters& parameters,
                  const smtp::Extensions& upstream);
 

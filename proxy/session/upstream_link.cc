@@ -69,7 +69,8 @@ UpstreamLink::UpstreamLink(const config::Upstream& settings, std::string helo, b
     : settings_(settings), helo_(std::move(helo)), xclient_(std::move(xclient)), use_tls_(use_tls) {}
 
 UpstreamLink::Step UpstreamLink::connected() {
-  expected_.push_back(Expect::greeting);
+  parser_ = {};  // of an address that was given up in the middle of its greeting
+  expected_.assign(1, Expect::greeting);
   sent();  // the server speaks first
   return settings_.implicit_tls && use_tls_ ? Step::start_tls : Step::need_more;
 }
@@ -102,15 +103,14 @@ UpstreamLink::Step UpstreamLink::failed_step(LinkFailure failure, std::string te
 UpstreamLink::Step UpstreamLink::feed(std::string_view& bytes, Output& out) {
   if (failure_ != LinkFailure::none) return Step::failed;
   while (!bytes.empty()) {
-    if (answerable_ == 0) {
-      return failed_step(LinkFailure::unasked, "the server sent something nobody asked for");
-    }
+    if (answerable_ == 0 || interrupted_) return unasked(bytes);
     bytes.remove_prefix(parser_.feed(bytes));
     if (parser_.status() == smtp::ReplyParser::Status::malformed) {
       return failed_step(LinkFailure::malformed, "the server sent something that is not an SMTP reply");
     }
     if (parser_.status() == smtp::ReplyParser::Status::need_more) return Step::need_more;
     answer_ = parser_.take();
+    ++replies_;
     // Sendmail quotes the command that it refuses. The reply goes to the client and into the journal (law 6).
     answer_.text = smtp::without_secret(std::move(answer_.text), settings_.password);
     answered_ = expected_.front();
@@ -138,6 +138,23 @@ UpstreamLink::Step UpstreamLink::feed(std::string_view& bytes, Output& out) {
     return Step::answer;
   }
   return Step::need_more;
+}
+
+// Read to the end of a 4yz or 5yz reply, so that it is the same however TCP has cut it.
+UpstreamLink::Step UpstreamLink::unasked(std::string_view& bytes) {
+  const bool may_refuse = !parser_.idle() || bytes.front() == '4' || bytes.front() == '5';
+  interrupted_ = true;
+  if (may_refuse) bytes.remove_prefix(parser_.feed(bytes));
+  if (may_refuse && parser_.status() == smtp::ReplyParser::Status::need_more) return Step::need_more;
+  if (may_refuse && parser_.status() == smtp::ReplyParser::Status::complete) {
+    smtp::Reply reply = parser_.take();
+    reply.text = smtp::without_secret(std::move(reply.text), settings_.password);
+    if (reply.transient() || reply.permanent()) {
+      parting_ = std::move(reply);
+      return failed_step(LinkFailure::closed, quoted_reply(parting_));
+    }
+  }
+  return failed_step(LinkFailure::unasked, "the server sent something nobody asked for");
 }
 
 UpstreamLink::Step UpstreamLink::opening_reply(Output& out) {
@@ -217,7 +234,7 @@ UpstreamLink::Step UpstreamLink::send_auth(Output& out) {
 }
 
 UpstreamLink::Step UpstreamLink::send_xclient(Output& out) {
-  if (xclient_.attributes.empty()) return finish_opening();
+  if (settings_.client_identity != config::ClientIdentity::xclient) return finish_opening();
   if (extensions_.xclient == 0) {
     return failed_step(LinkFailure::xclient, "the server does not offer XCLIENT to this gateway");
   }
@@ -225,6 +242,7 @@ UpstreamLink::Step UpstreamLink::send_xclient(Output& out) {
   if ((extensions_.xclient & smtp::x_addr) == 0) {
     return failed_step(LinkFailure::xclient, "the server does not take ADDR by XCLIENT");
   }
+  if (xclient_.attributes.empty()) return finish_opening();  // a probe: it speaks for no client
   out.append("XCLIENT" + offered_attributes(xclient_.attributes, extensions_.xclient) + "\r\n");
   expected_.push_back(Expect::xclient);
   return Step::need_more;

@@ -47,7 +47,7 @@ enum class LinkFailure : std::uint8_t {
   tls_not_offered,  // TLS is required, STARTTLS is not there
   tls,              // the handshake or the verification failed
   auth,             // our credentials were refused
-  xclient,          // XCLIENT was refused: a configuration error
+  xclient,          // XCLIENT is not offered or was refused: a configuration error
   malformed,        // not SMTP
   unasked,          // a reply nobody asked for
   closed,           // by the server; 421 included
@@ -96,10 +96,16 @@ class UpstreamLink {
   Expect answered() const { return answered_; }
   LinkFailure failure() const { return failure_; }
   const std::string& failure_text() const { return failure_text_; }
+  // The 4yz or 5yz reply that the server sent unasked before the link failed; code 0: none. Servers that give
+  // up in the middle of a message say so this way. It can refuse a message, and never accept one.
+  const smtp::Reply& parting() const { return parting_; }
+  // Octets that answer nothing have come: nothing may be sent any more.
+  bool interrupted() const { return interrupted_; }
   const smtp::Extensions& extensions() const { return extensions_; }
   bool ready() const { return opened_ && failure_ == LinkFailure::none; }
   bool tls() const { return tls_; }
   std::size_t outstanding() const { return expected_.size() + queued_.size(); }
+  std::uint64_t replies() const { return replies_; }            // so far
   std::uint32_t transactions() const { return transactions_; }  // MAIL commands so far
   void fail(LinkFailure failure, std::string text);
   void set_name(std::string name) { name_ = std::move(name); }
@@ -113,6 +119,7 @@ class UpstreamLink {
   Step send_ehlo(Output& out);
   Step finish_opening();
   Step failed_step(LinkFailure failure, std::string text);
+  Step unasked(std::string_view& bytes);
 
   const config::Upstream& settings_;
   std::string name_;
@@ -128,6 +135,7 @@ class UpstreamLink {
   Expect answered_ = Expect::greeting;
   std::deque<Expect> expected_;
   std::uint32_t transactions_ = 0;
+  std::uint64_t replies_ = 0;
   std::size_t answerable_ = 0;  // how many of them have been sent
   struct Queued {
     std::string wire;
@@ -137,6 +145,8 @@ class UpstreamLink {
   smtp::Extensions extensions_;
   LinkFailure failure_ = LinkFailure::none;
   std::string failure_text_;
+  smtp::Reply parting_;
+  bool interrupted_ = false;
 };
 
 }  // namespace portcullis::session

@@ -8,8 +8,9 @@
 //   < MAIL FROM:<a@example.com>*       this line must reach the upstream next ('*' matches anything)
 //   U: 250 ok                          the upstream sends this and CRLF
 //   > 250 *                            this line must reach the client next
-//   ! upstream-lost | client-lost | tls | auth ok LOGIN | auth bad | auth down | timeout | drain |
-//   refuse-connect = aborted | released | finished    must be so now
+//   ! upstream-lost | upstream-silent | upstream-hung | client-lost | tls | auth ok LOGIN | auth bad |
+//   ! auth down | timeout | drain | refuse-connect
+//   = aborted | released | finished    must be so now
 // At the end nothing may be left unlooked at on either side.
 #pragma once
 

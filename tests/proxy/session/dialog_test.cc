@@ -46,6 +46,8 @@ void send_cut(const std::string& bytes, int cut, std::mt19937& random, Send send
 
 void incident(Harness& h, const std::string& what) {
   if (what == "upstream-lost") return h.upstream_lost(LinkFailure::closed);
+  if (what == "upstream-silent") return h.upstream_silent(false);
+  if (what == "upstream-hung") return h.upstream_silent(true);
   if (what == "client-lost") return h.client_lost();
   if (what == "tls") return h.tls_done();
   if (what == "timeout") return h.timeout();
@@ -131,12 +133,18 @@ void run(const Dialog& dialog, int cut, unsigned seed) {
   EXPECT_EQ(h.upstream_out, "");
 }
 
-enum class Fault { upstream_lost, client_lost, timeout, drain, unasked };
+enum class Fault { upstream_lost, upstream_silent, upstream_hung, client_lost, timeout, drain, unasked };
 
 void happen(Fault fault, Harness& h, Laws& laws) {
   switch (fault) {
     case Fault::upstream_lost:
       if (h.upstream_open() || h.acquire_pending()) h.upstream_lost(LinkFailure::closed);
+      break;
+    case Fault::upstream_silent:
+      h.upstream_silent(false);
+      break;
+    case Fault::upstream_hung:
+      h.upstream_silent(true);
       break;
     case Fault::client_lost:
       h.client_lost();
@@ -190,8 +198,8 @@ TEST_P(Dialogs, AnyCut) {
 TEST_P(Dialogs, AnyEventFails) {
   law_broken = [](const char* law) { ADD_FAILURE() << "broken: " << law; };
   const Dialog dialog = read_dialog(GetParam());
-  for (const Fault fault :
-       {Fault::upstream_lost, Fault::client_lost, Fault::timeout, Fault::drain, Fault::unasked}) {
+  for (const Fault fault : {Fault::upstream_lost, Fault::upstream_silent, Fault::upstream_hung,
+                            Fault::client_lost, Fault::timeout, Fault::drain, Fault::unasked}) {
     for (std::size_t k = 0; k < dialog.steps.size(); ++k) run_with_fault(dialog, k, fault);
   }
 }

@@ -216,6 +216,11 @@ void Harness::upstream_lost(LinkFailure failure) {
   perform();
 }
 
+void Harness::upstream_silent(bool hung) {
+  session_->upstream_silent(hung, now(), effects_);
+  perform();
+}
+
 void Harness::sent(std::size_t wire, const Output& out) {
   const std::string bytes = out.joined();
   upstream_out += bytes;

@@ -48,6 +48,7 @@ class Harness {
   void client(std::string_view bytes);    // the client sends
   void upstream(std::string_view bytes);  // the upstream sends
   void upstream_lost(LinkFailure failure);
+  void upstream_silent(bool hung);
   void client_eof();
   void client_lost();
   void tls_done();
