@@ -28,6 +28,7 @@ class ImapAsker : public Asker {
 
  private:
   std::expected<SocketStream, std::string> connect(Deadline deadline) const;
+  std::expected<void, std::string> begin(SocketStream& stream, Deadline deadline) const;
   const TlsClient* starttls() const {
     return settings_.tls == ConnectionTls::starttls ? &*server_.tls() : nullptr;
   }
@@ -40,19 +41,32 @@ std::expected<SocketStream, std::string> ImapAsker::connect(Deadline deadline) c
   if (!server_.server()) return std::unexpected(server_.server().error());
   if (!server_.tls()) return std::unexpected(server_.tls().error());
   const HostPort& server = *server_.server();
-  const Deadline connected =
-      std::min(deadline, Clock::now() + std::chrono::milliseconds(settings_.limits.connect_timeout_ms));
-  auto stream = SocketStream::connect(server.host, server.port, connected);
-  if (!stream) return stream;
-  if (settings_.tls == ConnectionTls::off && !stream->is_loopback()) {
-    return std::unexpected("no TLS, and " + server.host + " is another machine: passwords stay here");
-  }
-  if (settings_.tls == ConnectionTls::implicit) {
-    if (auto done = stream->start_tls(*server_.tls(), server.host, deadline); !done) {
-      return std::unexpected(settings_.server + ": " + done.error());
+  const auto within_timeout = [&](Deadline most) {
+    return std::min(most, Clock::now() + std::chrono::milliseconds(settings_.limits.connect_timeout_ms));
+  };
+  for (;;) {
+    auto stream = SocketStream::connect(server.host, server.port, within_timeout(deadline));
+    if (!stream) return stream;
+    if (settings_.tls == ConnectionTls::off && !stream->is_loopback()) {
+      return std::unexpected("no TLS, and " + server.host + " is another machine: passwords stay here");
     }
+    const bool last = !stream->has_other_address();
+    const auto done = begin(*stream, last ? deadline : within_timeout(stream->share_of(deadline)));
+    if (done) return stream;
+    // An address that accepts the connection and does not speak is no better than one that does not answer.
+    stream->blame();
+    if (last) return std::unexpected(settings_.server + ": " + done.error());
   }
-  return stream;
+}
+
+// Until the server has said something: it speaks first (RFC 9051 section 2.2.1), or does its part of the
+// handshake.
+std::expected<void, std::string> ImapAsker::begin(SocketStream& stream, Deadline deadline) const {
+  if (settings_.tls == ConnectionTls::implicit) {
+    return stream.start_tls(*server_.tls(), server_.server()->host, deadline);
+  }
+  if (stream.wait_readable(deadline)) return {};
+  return std::unexpected("no greeting within the deadline");
 }
 
 Answer ImapAsker::ask(const Query& query, Deadline deadline) {

@@ -1,6 +1,5 @@
 #include "proxy/auth/socket_stream.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -25,9 +24,13 @@ std::unexpected<std::string> timed_out() {
   return std::unexpected(std::string("no answer within the deadline"));
 }
 
+// Of one address of several: time for a lost SYN to be sent again.
+constexpr std::chrono::milliseconds address_time{2'000};
+
 // 0 or an errno.
-int connect_within(int fd, const addrinfo& address, SocketStream::Deadline deadline) {
-  if (::connect(fd, address.ai_addr, address.ai_addrlen) == 0) return 0;
+int connect_within(int fd, const dns::Address& address, SocketStream::Deadline deadline) {
+  const auto* to = reinterpret_cast<const sockaddr*>(&address);  // NOLINT: sockets API
+  if (::connect(fd, to, dns::length_of(address)) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
   if (!SocketStream::wait(fd, true, deadline)) return ETIMEDOUT;
   int error = 0;
@@ -39,7 +42,12 @@ int connect_within(int fd, const addrinfo& address, SocketStream::Deadline deadl
 
 SocketStream::SocketStream(int fd) : fd_(fd) {}
 SocketStream::SocketStream(SocketStream&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), tls_(std::move(other.tls_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      book_(other.book_),
+      host_(std::move(other.host_)),
+      address_(other.address_),
+      others_(other.others_),
+      tls_(std::move(other.tls_)) {}
 
 SocketStream::~SocketStream() {
   tls_.reset();
@@ -58,30 +66,39 @@ bool SocketStream::wait(int fd, bool writable, Deadline deadline) {
   }
 }
 
+SocketStream::Deadline SocketStream::share_of(Deadline deadline) const {
+  const auto left = deadline - std::chrono::steady_clock::now();
+  return deadline - left * static_cast<int>(others_) / static_cast<int>(others_ + 1);
+}
+
+void SocketStream::blame() const { book_->failed(host_, address_); }
+
 std::expected<SocketStream, std::string> SocketStream::connect(const std::string& host, std::uint16_t port,
-                                                               Deadline deadline) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  addrinfo* raw = nullptr;
-  if (const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &raw); code != 0) {
-    return std::unexpected(host + ": " + ::gai_strerror(code));
-  }
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(raw, ::freeaddrinfo);
+                                                               Deadline deadline, dns::AddressBook& book) {
+  const dns::AddressBook::Answer answer = book.wait(host, deadline);
+  if (answer.addresses.empty()) return std::unexpected(host + ": " + answer.error);
   int error = 0;
-  for (const addrinfo* address = raw; address != nullptr; address = address->ai_next) {
-    const int fd = ::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  for (std::size_t i = 0; i < answer.addresses.size(); ++i) {
+    const dns::Address address = dns::with_port(answer.addresses[i], port);
+    const int fd = ::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
       error = errno;
       continue;
     }
     SocketStream stream(fd);
-    error = connect_within(fd, *address, deadline);
+    stream.book_ = &book;
+    stream.host_ = host;
+    stream.address_ = address;
+    stream.others_ = i < answer.preferred ? answer.preferred - i - 1 : 0;
+    const Deadline most = std::chrono::steady_clock::now() + address_time;
+    error = connect_within(fd, address,
+                           stream.has_other_address() ? std::min(most, stream.share_of(deadline)) : deadline);
     if (error == 0) {
       const int on = 1;
       ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       return stream;
     }
+    stream.blame();
   }
   return std::unexpected(host + ":" + std::to_string(port) + ": " + error_text(error));
 }

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/dns/address_book.h"
+
 namespace portcullis::auth {
 
 class TlsSession;
@@ -18,9 +20,11 @@ class SocketStream {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
 
-  // Tries every address of the name. Resolving itself can not be interrupted.
+  // Tries every address of the name (RFC 5321 section 5.1 says why), each but the last within its share of
+  // the time.
   static std::expected<SocketStream, std::string> connect(const std::string& host, std::uint16_t port,
-                                                          Deadline deadline);
+                                                          Deadline deadline,
+                                                          dns::AddressBook& book = dns::addresses());
   SocketStream(SocketStream&& other) noexcept;
   SocketStream& operator=(SocketStream&&) = delete;
   SocketStream(const SocketStream&) = delete;
@@ -33,6 +37,13 @@ class SocketStream {
   // At least one octet, at most `octets`, appended to `out`.
   std::expected<void, std::string> read(std::string& out, std::size_t octets, Deadline deadline);
   bool is_loopback() const;  // the peer's address
+  // Whether the name has another address that has not failed lately; then share_of() is the time that this
+  // one may take of what is left until `deadline`, and after blame() it comes last for a while.
+  bool has_other_address() const { return others_ > 0; }
+  Deadline share_of(Deadline deadline) const;
+  void blame() const;
+  // Until the server has sent something.
+  bool wait_readable(Deadline deadline) const { return wait(fd_, false, deadline); }
 
   // For the TLS session: waits until the socket is readable (or writable); false at the deadline.
   static bool wait(int fd, bool writable, Deadline deadline);
@@ -40,6 +51,10 @@ class SocketStream {
  private:
   explicit SocketStream(int fd);
   int fd_;
+  dns::AddressBook* book_ = nullptr;
+  std::string host_;
+  dns::Address address_{};
+  std::size_t others_ = 0;  // addresses left to try
   std::unique_ptr<TlsSession> tls_;
 };
 

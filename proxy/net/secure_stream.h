@@ -33,6 +33,11 @@ class SecureStream final : public TcpStream::Handler {
 
   TcpStream& tcp() { return tcp_; }
   const TcpStream& tcp() const { return tcp_; }
+  // A socket of its own, without TLS, for another attempt to connect.
+  void reopen() {
+    tls_.reset();
+    tcp_.reopen();
+  }
   // From now on TLS; a client sends its first message at once.
   void start_tls(SslPtr ssl);
   bool tls() const { return tls_ != nullptr; }

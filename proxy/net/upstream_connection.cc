@@ -16,12 +16,6 @@ constexpr std::int64_t address_ms = 2'000;
 
 }  // namespace
 
-// Outlives the connection when that goes first: libuv still calls back.
-struct UpstreamConnection::Resolve {
-  uv_getaddrinfo_t request;
-  UpstreamConnection* owner;
-};
-
 UpstreamConnection::UpstreamConnection(LoopContext& context, Target target, Owner& owner)
     : context_(context),
       target_(std::move(target)),
@@ -32,110 +26,88 @@ UpstreamConnection::UpstreamConnection(LoopContext& context, Target target, Owne
   link_.set_name(target_.settings->name + '/' + server.host + ':' + std::to_string(server.port));
 }
 
-UpstreamConnection::~UpstreamConnection() {
-  if (resolve_ != nullptr) {
-    resolve_->owner = nullptr;
-    // Where it can not be cancelled any more, its callback finds no owner.
-    static_cast<void>(uv_cancel(reinterpret_cast<uv_req_t*>(&resolve_->request)));  // NOLINT
-  }
-}
+UpstreamConnection::~UpstreamConnection() = default;
 
 void UpstreamConnection::open() {
-  const config::Server& server = target_.settings->servers[target_.server];
-  sockaddr_storage address{};
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&address);            // NOLINT: sockets API
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address);           // NOLINT
-  const auto* any = reinterpret_cast<const sockaddr*>(&address);  // NOLINT
-  if (uv_ip4_addr(server.host.c_str(), server.port, v4) == 0) return connect(any);
-  if (uv_ip6_addr(server.host.c_str(), server.port, v6) == 0) return connect(any);
-  auto* resolve = new Resolve{{}, this};  // NOLINT: freed in its callback
-  resolve->request.data = resolve;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  const auto done = [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
-    const std::unique_ptr<Resolve> owned(static_cast<Resolve*>(request->data));
-    if (owned->owner != nullptr) {
-      owned->owner->resolve_ = nullptr;
-      if (owned->owner->lost_) {
-        // Found too late. Its owner keeps it a moment longer, but there is no socket any more.
-      } else if (status == 0) {
-        owned->owner->addresses_.reset(std::exchange(found, nullptr));
-        owned->owner->next_address_ = owned->owner->addresses_.get();
-        owned->owner->connect_to_next();
-      } else {
-        owned->owner->fail(LinkFailure::connect, std::string("can not be resolved: ") + uv_strerror(status));
-      }
-    }
-    uv_freeaddrinfo(found);
-  };
-  const std::string port = std::to_string(server.port);
-  if (uv_getaddrinfo(context_.loop, &resolve->request, done, server.host.c_str(), port.c_str(), &hints) !=
-      0) {
-    delete resolve;
-    return fail(LinkFailure::connect, "can not be resolved");
-  }
-  resolve_ = resolve;
+  if (!looking_up_) progress_ms_ = now();
+  dns::AddressBook::Answer answer = target_.addresses->find(host());
+  looking_up_ = answer.pending();
+  if (looking_up_) return;
+  if (answer.addresses.empty()) return fail(LinkFailure::connect, "cannot be resolved: " + answer.error);
+  addresses_ = std::move(answer.addresses);
+  preferred_addresses_ = answer.preferred;
+  connect_to_next();
 }
 
-void UpstreamConnection::connect(const sockaddr* address) {
-  const int status = stream_.tcp().connect(address);
-  if (status != 0) on_connected(status);
-}
-
-// RFC 5321 section 5.1: every address of a name is tried, in the order that the resolver gives.
+// In the order that the resolver gives, those last that have failed a moment ago.
 void UpstreamConnection::connect_to_next() {
-  const addrinfo& address = *next_address_;
-  next_address_ = address.ai_next;
-  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
-  address_deadline_ms_ = next_address_ == nullptr ? 0 : now + share_of_time();
-  connect(address.ai_addr);
+  progress_ms_ = now();
+  const std::uint16_t port = target_.settings->servers[target_.server].port;
+  const dns::Address address = dns::with_port(addresses_[next_address_], port);
+  ++next_address_;
+  const bool better_one = next_address_ < preferred_addresses_;
+  address_deadline_ms_ = better_one ? now() + std::min(share_of_time(), address_ms) : 0;
+  const int status =
+      stream_.tcp().connect(reinterpret_cast<const sockaddr*>(&address));  // NOLINT: sockets API
+  if (status != 0) on_connected(status);
 }
 
 // An address that never answers must leave the others time; a refusal needs none.
 std::int64_t UpstreamConnection::share_of_time() const {
-  std::int64_t addresses = 1;
-  for (const addrinfo* address = next_address_; address != nullptr; address = address->ai_next) ++addresses;
-  const std::int64_t left = deadline_ms - static_cast<std::int64_t>(uv_now(context_.loop));
-  return std::clamp<std::int64_t>(left / addresses, 1, address_ms);
+  const auto addresses = static_cast<std::int64_t>(preferred_addresses_ - next_address_ + 1);
+  return std::max<std::int64_t>((deadline_ms - now()) / addresses, 1);
 }
 
-bool UpstreamConnection::late() const {
-  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
-  return (deadline_ms != 0 && deadline_ms <= now) ||
-         (address_deadline_ms_ != 0 && address_deadline_ms_ <= now);
-}
-
-void UpstreamConnection::out_of_time() {
-  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
-  if (deadline_ms != 0 && deadline_ms <= now) return fail(LinkFailure::timeout, "no answer in time");
-  stream_.tcp().reopen();
+void UpstreamConnection::give_up_address() {
+  if (addresses_.size() > 1) target_.addresses->failed(host(), addresses_[next_address_ - 1]);
+  stream_.reopen();
   connect_to_next();
+}
+
+bool UpstreamConnection::due() const {
+  if (lost_) return false;
+  const bool found = looking_up_ && !target_.addresses->find(host()).pending();
+  return found || (deadline_ms != 0 && deadline_ms <= now()) ||
+         (address_deadline_ms_ != 0 && address_deadline_ms_ <= now());
+}
+
+void UpstreamConnection::attend() {
+  if (deadline_ms != 0 && deadline_ms <= now()) {
+    const bool silent = !looking_up_ && link_.replies() == 0;
+    if (silent && addresses_.size() > 1) target_.addresses->failed(host(), addresses_[next_address_ - 1]);
+    return fail(LinkFailure::timeout, looking_up_ ? "the resolver does not answer" : "no answer in time");
+  }
+  if (looking_up_) return open();
+  give_up_address();
 }
 
 void UpstreamConnection::on_connected(int status) noexcept {
   if (lost_) return;
   address_deadline_ms_ = 0;
-  if (status != 0 && next_address_ != nullptr) {
-    stream_.tcp().reopen();
-    return connect_to_next();
-  }
+  if (status != 0 && next_address_ < addresses_.size()) return give_up_address();
   if (status != 0) return fail(LinkFailure::connect, uv_strerror(status));
+  // Until the greeting: a server that accepts and says nothing is no better.
+  if (next_address_ < preferred_addresses_) address_deadline_ms_ = now() + share_of_time();
+  progress_ms_ = now();
   if (link_.connected() == UpstreamLink::Step::start_tls) start_tls();
   if (!lost_) stream_.tcp().read(true);
+}
+
+std::int64_t UpstreamConnection::silent_ms() const {
+  return !lost_ && (!opened() || link_.outstanding() > 0) ? now() - progress_ms_ : 0;
 }
 
 void UpstreamConnection::start_tls() {
   const std::string& name = target_.settings->server_name;
   SslPtr ssl = target_.tls->session(name.empty() ? target_.settings->servers[target_.server].host : name);
   if (!ssl) return fail(LinkFailure::tls, "no TLS session can be made");
-  handshake_started_ms_ = static_cast<std::int64_t>(uv_now(context_.loop));
+  handshake_started_ms_ = now();
   stream_.start_tls(std::move(ssl));
 }
 
 void UpstreamConnection::on_tls_established() noexcept {
-  owner_.on_handshake(
-      succeeded(stream_.ssl(), static_cast<std::int64_t>(uv_now(context_.loop)) - handshake_started_ms_));
+  progress_ms_ = now();
+  owner_.on_handshake(succeeded(stream_.ssl(), now() - handshake_started_ms_));
   link_.tls_established(out_);
   flush();
 }
@@ -152,12 +124,16 @@ void UpstreamConnection::flush() {
 }
 
 void UpstreamConnection::write(const session::Output& bytes, bool look_first) {
-  burst_ms_ = static_cast<std::int64_t>(uv_now(context_.loop));
+  burst_ms_ = progress_ms_ = now();
   look_first_ |= look_first;
   stream_.write(bytes, look_first ? When::turn_end : When::soon);
 }
 
 bool UpstreamConnection::on_sending() noexcept {
+  if (link_.interrupted()) {
+    fail(LinkFailure::unasked, "bytes nobody asked for");
+    return false;
+  }
   if (std::exchange(look_first_, false) && stream_.tcp().readable_now()) {
     fail(LinkFailure::unasked, "bytes nobody asked for");
     return false;
@@ -169,7 +145,10 @@ bool UpstreamConnection::on_sending() noexcept {
 void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
   while (!lost_) {
     if (stream_.tcp().awaits_room()) link_.last_not_sent();
+    const std::uint64_t replies = link_.replies();
+    const bool opening = !link_.ready();
     const UpstreamLink::Step step = link_.feed(bytes, out_);
+    if (link_.replies() != replies) replied(opening);
     flush();
     switch (step) {
       case UpstreamLink::Step::need_more:
@@ -190,6 +169,16 @@ void UpstreamConnection::on_plain(std::string_view bytes) noexcept {
         return fail(link_.failure(), link_.failure_text());
     }
   }
+}
+
+// `opening`: as of before the reply.
+void UpstreamConnection::replied(bool opening) {
+  took_ms_ = now() - progress_ms_;
+  progress_ms_ = now();
+  if (!opening) return;
+  slowest_ms_ = std::max(slowest_ms_, took_ms_);
+  address_deadline_ms_ = 0;  // the address under way is a good one
+  if (addresses_.size() > 1) target_.addresses->succeeded(host(), addresses_[next_address_ - 1]);
 }
 
 void UpstreamConnection::on_end(bool reset) noexcept {
@@ -213,6 +202,7 @@ void UpstreamConnection::fail(LinkFailure failure, std::string text) {
         failed(failure == LinkFailure::timeout ? metrics::TlsFailure::timeout : metrics::TlsFailure::closed));
   }
   lost_ = true;
+  looking_up_ = false;
   address_deadline_ms_ = 0;
   link_.fail(failure, std::move(text));
   stream_.tcp().abort();

@@ -1,15 +1,16 @@
-// One connection to one upstream server: resolve, connect, TLS, opening; then a link that carries
+// One connection to one upstream server: address, connect, TLS, opening; then a link that carries
 // transactions. Its owner (a pool or the health probe) hears what happens and alone decides its end.
+// Every address of a name is tried (RFC 5321 section 5.1); an address that accepts the connection and sends
+// no greeting counts as one that does not answer.
 #pragma once
 
-#include <netdb.h>
-
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/config/config.h"
+#include "proxy/dns/address_book.h"
 #include "proxy/net/handshake.h"
 #include "proxy/net/secure_stream.h"
 #include "proxy/net/tls_context.h"
@@ -40,6 +41,7 @@ class UpstreamConnection final : public SecureStream::Handler {
     bool use_tls = true;  // false: opportunistic TLS failed here a moment ago
     std::string helo;
     session::XClient xclient;
+    dns::AddressBook* addresses = &dns::addresses();
   };
 
   UpstreamConnection(LoopContext& context, Target target, Owner& owner);
@@ -52,16 +54,23 @@ class UpstreamConnection final : public SecureStream::Handler {
   // When the last commands were sent.
   std::int64_t burst_ms() const { return burst_ms_; }
   void fail(session::LinkFailure failure, std::string text);
-  // To be asked every now and then: whether deadline_ms, or the time of the address under way, is over; then
-  // out_of_time() fails the connection, or goes on to the next address.
-  bool late() const;
-  void out_of_time();
+  // To be asked every now and then: whether there is an address now, or deadline_ms or the time of the
+  // address under way is over; then attend() goes on, or fails the connection.
+  bool due() const;
+  void attend();
   void close();  // sends QUIT first where that makes sense
   void abort();  // at once
   session::UpstreamLink& link() { return link_; }
+  const session::UpstreamLink& link() const { return link_; }
   std::size_t queued() const { return stream_.tcp().queued(); }
   const Target& target() const { return target_; }
   bool lost() const { return lost_; }
+  // How long the server has owed a reply, or the connection has been opening without progress; 0: neither.
+  std::int64_t silent_ms() const;
+  // The longest time that a reply took while the connection was opened.
+  std::int64_t slowest_ms() const { return slowest_ms_; }
+  // How long the last reply took.
+  std::int64_t took_ms() const { return took_ms_; }
   bool opened() const { return link_.ready(); }
   bool tls_was_the_problem() const { return tls_failed_; }
 
@@ -69,13 +78,13 @@ class UpstreamConnection final : public SecureStream::Handler {
   ClientConnection* client = nullptr;  // in whose transaction it is
   ClientConnection* bound = nullptr;   // to whom alone it may be given: it was told of that client
   bool idle = false;
+  bool stalled = false;  // while it was opened: another server is asked instead
   std::int64_t opened_at_ms = 0;
   std::int64_t idle_since_ms = 0;
   std::int64_t deadline_ms = 0;  // of the opening, or of the replies still owed when detached
   std::uint32_t transactions = 0;
 
  private:
-  struct Resolve;
   void on_connected(int status) noexcept override;
   void on_plain(std::string_view bytes) noexcept override;
   void on_tls_established() noexcept override;
@@ -83,8 +92,11 @@ class UpstreamConnection final : public SecureStream::Handler {
   void on_end(bool reset) noexcept override;
   void on_flushed() noexcept override;
   bool on_sending() noexcept override;
-  void connect(const sockaddr* address);
+  std::int64_t now() const { return static_cast<std::int64_t>(uv_now(context_.loop)); }
+  const std::string& host() const { return target_.settings->servers[target_.server].host; }
   void connect_to_next();
+  void give_up_address();
+  void replied(bool opening);
   std::int64_t share_of_time() const;
   void start_tls();
   void flush();
@@ -95,10 +107,14 @@ class UpstreamConnection final : public SecureStream::Handler {
   SecureStream stream_;
   session::UpstreamLink link_;
   session::Output out_;
-  Resolve* resolve_ = nullptr;
-  std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses_{nullptr, uv_freeaddrinfo};
-  const addrinfo* next_address_ = nullptr;  // of addresses_, to be tried when this one fails
-  std::int64_t address_deadline_ms_ = 0;    // 0: none, as there is no other address
+  bool looking_up_ = false;
+  std::vector<dns::Address> addresses_;
+  std::size_t next_address_ = 0;          // of addresses_, to be tried when this one fails
+  std::size_t preferred_addresses_ = 0;   // as in dns::AddressBook::Answer
+  std::int64_t address_deadline_ms_ = 0;  // 0: none, as there is no better address
+  std::int64_t progress_ms_ = 0;          // when something was last sent or received
+  std::int64_t slowest_ms_ = 0;
+  std::int64_t took_ms_ = 0;
   std::int64_t burst_ms_ = 0;
   std::int64_t handshake_started_ms_ = 0;
   bool look_first_ = false;  // before what is written is sent
