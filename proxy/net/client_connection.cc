@@ -248,6 +248,12 @@ void ClientConnection::on_upstream_lost(UpstreamConnection& connection, LinkFail
   worker_.settle();
 }
 
+void ClientConnection::on_upstream_silent(UpstreamConnection& connection, bool hung) {
+  if (dead_ || upstream_ != &connection) return;
+  session_->upstream_silent(hung, now(), worker_.effects());
+  perform();
+}
+
 void ClientConnection::on_upstream_writable() {
   if (dead_) return;
   update_reading();

@@ -45,6 +45,8 @@ class ClientConnection final : public SecureStream::Handler {
   void on_upstream_answer(UpstreamConnection& connection);
   void on_upstream_lost(UpstreamConnection& connection, session::LinkFailure failure,
                         const std::string& text);
+  // The server has not replied for some time, and another one is there; `hung`: nor does it to the probe.
+  void on_upstream_silent(UpstreamConnection& connection, bool hung);
   void on_upstream_writable();
   void on_auth(std::uint32_t attempt, auth::Outcome outcome);
   void drain();

@@ -85,15 +85,8 @@ std::expected<int, std::string> Gateway::run() {
       static_cast<double>(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
   if (auto started = start_loop(); !started) return std::unexpected(started.error());
   prober_ = std::make_unique<Prober>(
-      context_, [this](const config::Upstream& upstream, const config::Server& server, bool up,
-                       const std::string& text) {
-        event(up ? metrics::EventRecord::Level::info : metrics::EventRecord::Level::error,
-              up ? "upstream_up" : "upstream_down",
-              {{"upstream", upstream.name},
-               {"server", server.host + ':' + std::to_string(server.port)},
-               {"detail", text}},
-              up ? "the upstream server answers" : "the upstream server does not answer");
-      });
+      context_, [this](const config::Upstream& upstream, const config::Server& server, Prober::Change change,
+                       const std::string& text) { upstream_changed(upstream, server, change, text); });
   prober_->use(snapshot_);
   uv_run(&loop_, UV_RUN_DEFAULT);
   if (!start_error_.empty()) return std::unexpected(start_error_);
@@ -124,6 +117,28 @@ void Gateway::share_out_descriptors() {
   const std::uint64_t clients =
       config::clients_within(config::descriptors_of(*snapshot_->config), config::descriptor_limit());
   snapshot_->lasting.places->set_most(clients);
+}
+
+void Gateway::upstream_changed(const config::Upstream& upstream, const config::Server& server,
+                               Prober::Change change, const std::string& text) {
+  using Level = metrics::EventRecord::Level;
+  struct Event {
+    Level level;
+    const char* name;
+    const char* message;
+  };
+  static constexpr std::array<Event, 4> events = {{
+      {Level::info, "upstream_up", "the upstream server answers"},
+      {Level::error, "upstream_down", "the upstream server does not answer"},
+      {Level::warning, "upstream_passed_over", "the upstream server is slow or silent; others are preferred"},
+      {Level::info, "upstream_preferred", "the upstream server replies in time again"},
+  }};
+  const Event& what = events[static_cast<std::size_t>(change)];
+  event(what.level, what.name,
+        {{"upstream", upstream.name},
+         {"server", server.host + ':' + std::to_string(server.port)},
+         {"detail", text}},
+        what.message);
 }
 
 void Gateway::start_workers() {
@@ -294,12 +309,24 @@ std::vector<std::string> Gateway::readiness() const {
   if (draining_) reasons.emplace_back("draining");
   if (!serving_) reasons.emplace_back("starting");
   for (std::size_t i = 0; i < snapshot_->config->upstreams.size(); ++i) {
-    if (!snapshot_->health->any_up(i))
-      reasons.push_back("no server of upstream " + snapshot_->config->upstreams[i].name + " is up");
+    if (!snapshot_->health->any_up(i)) reasons.push_back(upstream_reason(i));
   }
   std::string auth = snapshot_->lasting.auth_health->not_ready(*snapshot_->config);
   if (!auth.empty()) reasons.push_back(std::move(auth));
   return reasons;
+}
+
+// Each server with what its last probe found.
+std::string Gateway::upstream_reason(std::size_t index) const {
+  const config::Upstream& upstream = snapshot_->config->upstreams[index];
+  std::string reason = "no server of upstream " + upstream.name + " is up";
+  for (std::size_t i = 0; i < upstream.servers.size(); ++i) {
+    const std::string text = snapshot_->health->text(index, i);
+    if (text.empty()) continue;  // not probed yet
+    const config::Server& server = upstream.servers[i];
+    reason += "; " + server.host + ':' + std::to_string(server.port) + ": " + text;
+  }
+  return reason;
 }
 
 void Gateway::collect() {

@@ -51,6 +51,9 @@ class Gateway {
   std::vector<std::string> readiness() const;
   std::vector<std::string> health() const;
   void share_out_descriptors();
+  std::string upstream_reason(std::size_t index) const;
+  void upstream_changed(const config::Upstream& upstream, const config::Server& server, Prober::Change change,
+                        const std::string& text);
   void event(metrics::EventRecord::Level level, std::string name,
              std::vector<std::pair<std::string, std::string>> fields, std::string message);
   std::size_t sessions() const;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "proxy/net/upstream_connection.h"
+#include "proxy/net/upstream_demands.h"
 #include "proxy/net/uv_calls.h"
 
 namespace portcullis::net {
@@ -73,11 +74,10 @@ class OneProbe final : public UpstreamConnection::Owner {
 
  private:
   void look_at_clock() {
-    if (!line_ && connection_->late()) connection_->out_of_time();
+    if (!line_ && connection_->due()) connection_->attend();
   }
   void on_opened(UpstreamConnection& connection) noexcept override {
-    line_ = {true, std::string(connection.link().tls() ? "ready, TLS" : "ready, no TLS") + "; offers" +
-                       offered(connection.link().extensions())};
+    line_ = {true, ready_text(connection) + "; offers" + offered(connection.link().extensions())};
     connection.close();
   }
   void on_answer(UpstreamConnection&) noexcept override {}

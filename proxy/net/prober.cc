@@ -3,9 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/net/upstream_demands.h"
+
 namespace portcullis::net {
 
 namespace {
+
+constexpr std::int64_t least_pause_ms = 1'000;      // between two probes of a server, whoever asks for one
+constexpr std::int64_t suspect_pause_ms = 5'000;    // of a server that is passed over
+constexpr std::int64_t suspect_silence_ms = 3'000;  // without a reply to its probe
 
 void set_capabilities(metrics::Levels& levels, std::uint16_t server, const smtp::Extensions& extensions) {
   using metrics::Capability;
@@ -53,14 +59,29 @@ bool Prober::first_round_done() const {
 
 void Prober::tick() {
   dead_.clear();
-  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
-  for (Probe& probe : probes_) {
-    if (probe.connection && probe.connection->late()) {
-      probe.connection->out_of_time();
-    } else if (!probe.connection && probe.due_ms <= now) {
-      start(probe);
-    }
+  for (Probe& probe : probes_) look_at(probe);
+}
+
+void Prober::look_at(Probe& probe) {
+  UpstreamHealth& health = *snapshot_->health;
+  if (health.take_wish(probe.upstream, probe.server)) {
+    probe.due_ms = std::min(probe.due_ms, probe.started_ms + least_pause_ms);
   }
+  look_at_standing(probe, "replies are late or missing");
+  if (!probe.connection && probe.due_ms <= now()) return start(probe);
+  if (!probe.connection) return;
+  if (probe.passed_over && probe.connection->silent_ms() >= suspect_silence_ms) {
+    health.probe_is_silent(probe.upstream, probe.server);
+  }
+  if (probe.connection->due()) probe.connection->attend();
+}
+
+void Prober::look_at_standing(Probe& probe, const std::string& text) {
+  const bool passed_over = snapshot_->health->view(probe.upstream, probe.server).passed_over;
+  if (std::exchange(probe.passed_over, passed_over) == passed_over) return;
+  const config::Upstream& upstream = snapshot_->config->upstreams[probe.upstream];
+  changed_(upstream, upstream.servers[probe.server], passed_over ? Change::passed_over : Change::preferred,
+           text);
 }
 
 void Prober::start(Probe& probe) {
@@ -71,10 +92,11 @@ void Prober::start(Probe& probe) {
   target.tls = snapshot_->client_tls[probe.upstream].get();
   target.use_tls = !probe.clear_text;
   target.helo = settings.helo.empty() ? snapshot_->config->hostname : settings.helo;
-  const auto now = static_cast<std::int64_t>(uv_now(context_.loop));
-  probe.due_ms = now + std::int64_t{settings.probe_seconds} * 1000;
+  const std::int64_t interval = std::int64_t{settings.probe_seconds} * 1000;
+  probe.started_ms = now();
+  probe.due_ms = now() + (probe.passed_over ? std::min(interval, suspect_pause_ms) : interval);
   probe.connection = std::make_unique<UpstreamConnection>(context_, std::move(target), *this);
-  probe.connection->deadline_ms = now + std::int64_t{settings.connect_timeout_seconds} * 1000;
+  probe.connection->deadline_ms = now() + std::int64_t{settings.connect_timeout_seconds} * 1000;
   probe.connection->open();
 }
 
@@ -89,20 +111,24 @@ void Prober::report(Probe& probe, bool up, const std::string& text) {
   const smtp::Extensions extensions = probe.connection->link().extensions();
   const bool before = snapshot_->health->up(probe.upstream, probe.server);
   const bool first = !std::exchange(probe.asked, true);
-  snapshot_->health->report(probe.upstream, probe.server, up, extensions, text);
+  const std::int64_t slowest_ms = probe.connection->slowest_ms();
+  snapshot_->health->report(probe.upstream, probe.server, {up, slowest_ms, text}, extensions, now());
   metrics::Levels& levels = snapshot_->lasting.telemetry->levels;
   levels.set<metrics::Metric::upstream_up>(label, up ? 1 : 0);
   if (up) set_capabilities(levels, label, extensions);
   snapshot_->lasting.telemetry->shared.add<metrics::Metric::upstream_health_checks>(
       label, up ? metrics::Outcome::success : metrics::Outcome::failure);
-  if (before != up || first) changed_(upstream, upstream.servers[probe.server], up, text);
+  if (before != up || first) {
+    changed_(upstream, upstream.servers[probe.server], up ? Change::up : Change::down, text);
+  }
+  look_at_standing(probe, "a reply to the probe took " + std::to_string(slowest_ms) + " ms");
   dead_.push_back(std::move(probe.connection));
 }
 
 void Prober::on_opened(UpstreamConnection& connection) noexcept {
   Probe& probe = probe_of(connection);
   connection.close();
-  report(probe, true, connection.link().tls() ? "ready, TLS" : "ready, no TLS");
+  report(probe, true, ready_text(connection));
 }
 
 void Prober::on_handshake(const Handshake& handshake) noexcept {

@@ -1,5 +1,6 @@
 // Health probe: connects to every server of every upstream at its interval, goes through greeting, EHLO,
-// TLS and AUTH as a session's connection would, notes what it offers, and says QUIT.
+// TLS and AUTH as a session's connection would, notes what it offers, and sends QUIT. A server that a pool
+// suspects is probed at once, and more often until it is well again.
 #pragma once
 
 #include <uv.h>
@@ -16,9 +17,14 @@ namespace portcullis::net {
 
 class Prober final : public UpstreamConnection::Owner {
  public:
-  // `changed`: a server went up or down (upstream, server, up, text).
+  enum class Change : std::uint8_t {
+    up,           // the probe succeeded
+    down,         // the probe failed
+    passed_over,  // the server does not reply, or slowly: others are preferred
+    preferred,    // it replies as it should again
+  };
   using Changed =
-      std::function<void(const config::Upstream&, const config::Server&, bool up, const std::string&)>;
+      std::function<void(const config::Upstream&, const config::Server&, Change, const std::string&)>;
   Prober(LoopContext& context, Changed changed);
   ~Prober();
   void use(std::shared_ptr<const Snapshot> snapshot);  // from now on; probes everything at once
@@ -35,6 +41,8 @@ class Prober final : public UpstreamConnection::Owner {
     std::size_t upstream = 0;
     std::size_t server = 0;
     std::int64_t due_ms = 0;
+    std::int64_t started_ms = 0;
+    bool passed_over = false;  // when it was last looked at
     bool asked = false;
     bool clear_text = false;  // opportunistic TLS failed last time
     std::unique_ptr<UpstreamConnection> connection;
@@ -42,6 +50,9 @@ class Prober final : public UpstreamConnection::Owner {
   Probe& probe_of(const UpstreamConnection& connection);
   void report(Probe& probe, bool up, const std::string& text);
   void start(Probe& probe);
+  void look_at(Probe& probe);
+  void look_at_standing(Probe& probe, const std::string& text);
+  std::int64_t now() const { return static_cast<std::int64_t>(uv_now(context_.loop)); }
 
   LoopContext& context_;
   Changed changed_;

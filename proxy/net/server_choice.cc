@@ -1,6 +1,9 @@
 #include "proxy/net/server_choice.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "proxy/net/server_standing.h"
 
 namespace portcullis::net {
 
@@ -11,11 +14,23 @@ constexpr std::int64_t steady_ms = 10'000;  // without a failure before others a
 
 }  // namespace
 
-ServerChoice::ServerChoice(std::size_t servers, std::function<bool(std::size_t)> up)
-    : up_(std::move(up)), servers_(servers) {}
+ServerChoice::ServerChoice(std::size_t servers, std::function<ServerView(std::size_t)> view)
+    : view_(std::move(view)), servers_(servers) {}
 
 void ServerChoice::failed(std::size_t server, std::int64_t now_ms) {
   servers_[server].rests_until_ms = now_ms + rest_ms;
+}
+
+bool ServerChoice::replied(std::size_t server, std::int64_t took_ms, std::int64_t now_ms) {
+  unsigned& points = servers_[server].points;
+  if (took_ms < ServerStanding::slow_ms) {
+    if (points > 0) --points;
+    return false;
+  }
+  points = std::min(points + 2, slow_points);
+  if (points < slow_points || !has_other(server, now_ms)) return false;
+  points = 0;
+  return true;
 }
 
 bool ServerChoice::rests(std::size_t server, std::int64_t now_ms) const {
@@ -23,7 +38,9 @@ bool ServerChoice::rests(std::size_t server, std::int64_t now_ms) const {
 }
 
 bool ServerChoice::usable(std::size_t server, std::int64_t now_ms) const {
-  return !rests(server, now_ms) && up_(server);
+  if (rests(server, now_ms)) return false;
+  const ServerView view = view_(server);
+  return view.up && !view.passed_over;
 }
 
 bool ServerChoice::steady(std::size_t server, std::int64_t now_ms) const {
@@ -35,10 +52,32 @@ std::size_t ServerChoice::next(std::size_t from, std::int64_t now_ms) const {
   for (std::size_t i = from; i < size(); ++i) {
     if (usable(i, now_ms)) return i;
   }
+  // Slow is better than not at all.
+  for (std::size_t i = from; i < size(); ++i) {
+    if (!rests(i, now_ms) && view_(i).up) return i;
+  }
   for (std::size_t i = from; i < size(); ++i) {
     if (!rests(i, now_ms)) return i;
   }
   return from < size() ? from : size();
+}
+
+bool ServerChoice::has_other(std::size_t server, std::int64_t now_ms) const {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (i != server && usable(i, now_ms)) return true;
+  }
+  return false;
+}
+
+bool ServerChoice::avoided(std::size_t server, std::int64_t now_ms) const {
+  return size() > 1 && view_(server).passed_over && has_other(server, now_ms);
+}
+
+ServerChoice::Silence ServerChoice::silent(std::size_t server, std::int64_t silent_ms,
+                                           std::int64_t now_ms) const {
+  if (silent_ms < silence_ms || !has_other(server, now_ms)) return Silence::wait;
+  if (servers_[server].satisfied_ms + silence_ms <= now_ms) return Silence::suspect;
+  return silent_ms < lone_silence_ms ? Silence::wait : Silence::move_on;
 }
 
 }  // namespace portcullis::net

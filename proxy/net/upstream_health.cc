@@ -27,13 +27,15 @@ UpstreamHealth::UpstreamHealth(const std::vector<config::Upstream>& upstreams)
   for (std::size_t i = 0; i < upstreams.size(); ++i) servers_[i].resize(upstreams[i].servers.size());
 }
 
-void UpstreamHealth::report(std::size_t upstream, std::size_t server, bool up,
-                            const smtp::Extensions& extensions, std::string text) {
+void UpstreamHealth::report(std::size_t upstream, std::size_t server, Probed probed,
+                            const smtp::Extensions& extensions, std::int64_t now_ms) {
   const std::lock_guard lock(mutex_);
   Server& entry = servers_[upstream][server];
-  entry.up = up;
-  entry.text = std::move(text);
-  if (up) {
+  entry.up = probed.up;
+  entry.text = std::move(probed.text);
+  entry.standing.probed(probed.up, probed.slowest_ms, now_ms);
+  count_passed_over();
+  if (probed.up) {
     entry.known = true;
     entry.extensions = extensions;
   }
@@ -44,6 +46,43 @@ void UpstreamHealth::report(std::size_t upstream, std::size_t server, bool up,
     offer.known = true;
   }
   if (offer.known) offers_[upstream] = offer;
+}
+
+bool UpstreamHealth::suspect(std::size_t upstream, std::size_t server, std::int64_t now_ms) {
+  const std::lock_guard lock(mutex_);
+  ServerStanding& standing = servers_[upstream][server].standing;
+  const bool news = !standing.passed_over();
+  standing.suspect(now_ms);
+  count_passed_over();
+  return news;
+}
+
+bool UpstreamHealth::take_wish(std::size_t upstream, std::size_t server) {
+  const std::lock_guard lock(mutex_);
+  ServerStanding& standing = servers_[upstream][server].standing;
+  const bool wanted = standing.wants_probe();
+  standing.probe_started();
+  return wanted;
+}
+
+void UpstreamHealth::probe_is_silent(std::size_t upstream, std::size_t server) {
+  const std::lock_guard lock(mutex_);
+  servers_[upstream][server].standing.probe_is_silent();
+}
+
+ServerView UpstreamHealth::view(std::size_t upstream, std::size_t server) const {
+  const std::lock_guard lock(mutex_);
+  const Server& entry = servers_[upstream][server];
+  return {entry.up, entry.standing.passed_over(), entry.standing.hung()};
+}
+
+// Called with the lock held.
+void UpstreamHealth::count_passed_over() {
+  unsigned count = 0;
+  for (const auto& servers : servers_) {
+    for (const Server& server : servers) count += server.standing.passed_over() ? 1U : 0U;
+  }
+  passed_over_.store(count, std::memory_order_relaxed);
 }
 
 bool UpstreamHealth::up(std::size_t upstream, std::size_t server) const {

@@ -27,7 +27,7 @@ UpstreamPool::UpstreamPool(LoopContext& context, const Snapshot& snapshot, std::
       shard_(shard),
       host_(host),
       choice_(settings_.servers.size(),
-              [this](std::size_t server) { return snapshot_.health->up(upstream_, server); }),
+              [this](std::size_t server) { return snapshot_.health->view(upstream_, server); }),
       clear_text_until_ms_(settings_.servers.size()) {}
 
 UpstreamPool::~UpstreamPool() = default;
@@ -52,6 +52,9 @@ UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
         // Told of somebody else, before AUTH, EHLO or XCLIENT: of no use to anybody.
         own->bound = nullptr;
         if (own->idle) drop(*own);
+      } else if (avoided(*own)) {
+        own->bound = nullptr;
+        if (own->idle) drop(*own);
       } else if (!own->idle) {
         promised = true;  // it still owes the reply to RSET
       } else if (take(*own, client)) {
@@ -61,6 +64,10 @@ UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
   }
   while (!bound_to_client() && !idle_.empty()) {
     UpstreamConnection& connection = *idle_.back();
+    if (avoided(connection)) {
+      drop(connection);
+      continue;
+    }
     if (take(connection, client)) return &connection;
   }
   if (waiters_.size() >= settings_.waiting_max) {
@@ -179,12 +186,14 @@ bool UpstreamPool::start(std::size_t server, session::XClient xclient, ClientCon
 }
 
 void UpstreamPool::on_opened(UpstreamConnection& connection) noexcept {
-  --opening_;
+  if (!connection.stalled) --opening_;
   count_connect(connection, metrics::ConnectResult::success);
   shard_.observe<metrics::Metric::upstream_connect_duration>(
       snapshot_.upstream_labels[upstream_],
       static_cast<double>(host_.mono_ms() - connection.opened_at_ms) / 1000);
   connection.deadline_ms = 0;
+  choice_.satisfied(connection.target().server, host_.mono_ms());
+  if (avoided(connection)) return drop(connection);
   hand_over(connection);
 }
 
@@ -242,6 +251,65 @@ void UpstreamPool::return_to_preferred() {
   }
 }
 
+// --- silence --------------------------------------------------------------------------------------
+
+// Passed over while another server is usable. Asked for every transaction, so without a lock as a rule.
+bool UpstreamPool::avoided(const UpstreamConnection& connection) const {
+  return snapshot_.health->any_passed_over() && choice_.avoided(connection.target().server, host_.mono_ms());
+}
+
+void UpstreamPool::suspect(std::size_t server) {
+  if (!snapshot_.health->suspect(upstream_, server, host_.mono_ms())) return;
+  shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
+                                                  failover_reason(LinkFailure::timeout));
+}
+
+void UpstreamPool::note_reply(const UpstreamConnection& connection) {
+  const std::size_t server = connection.target().server;
+  // How long a server takes for a whole message says nothing about it.
+  const session::Expect what = connection.link().answered();
+  const bool counts = what != session::Expect::end_of_data && what != session::Expect::chunk;
+  if (counts && choice_.replied(server, connection.took_ms(), host_.mono_ms())) suspect(server);
+  if (connection.link().outstanding() == 0) choice_.satisfied(server, host_.mono_ms());
+}
+
+// Four times a second. With one server there is nowhere to go, and nothing to look for.
+void UpstreamPool::look_for_silence() {
+  if (choice_.size() < 2) return;
+  std::vector<UpstreamConnection*> silent;
+  for (const auto& connection : connections_) {
+    if (connection->idle || connection->lost() || connection->stalled) continue;
+    const std::size_t server = connection->target().server;
+    const auto found = choice_.silent(server, connection->silent_ms(), host_.mono_ms());
+    if (found == ServerChoice::Silence::suspect) suspect(server);
+    const bool hung = snapshot_.health->any_passed_over() && snapshot_.health->view(upstream_, server).hung;
+    if (found != ServerChoice::Silence::wait || hung) silent.push_back(connection.get());
+  }
+  for (UpstreamConnection* connection : silent) {
+    if (connection->lost()) continue;
+    if (!connection->opened()) {
+      open_elsewhere(*connection);
+    } else if (connection->client != nullptr) {
+      connection->client->on_upstream_silent(
+          *connection, snapshot_.health->view(upstream_, connection->target().server).hung);
+    } else if (connection->link().outstanding() > 0) {
+      connection->fail(LinkFailure::timeout, "no reply in time");
+    }
+  }
+}
+
+// The attempt goes on, and is for nobody any more: who waits is given a connection to another server.
+void UpstreamPool::open_elsewhere(UpstreamConnection& connection) {
+  connection.stalled = true;
+  --opening_;
+  if (ClientConnection* bound = std::exchange(connection.bound, nullptr); bound != nullptr) {
+    for (Waiter& waiter : waiters_) {
+      if (waiter.client == bound) waiter.promised = false;
+    }
+  }
+  if (!waiters_.empty()) open_more();
+}
+
 // --- giving back ----------------------------------------------------------------------------------
 
 void UpstreamPool::forget(ClientConnection& client) {
@@ -266,7 +334,8 @@ void UpstreamPool::release(UpstreamConnection& connection) {
 
 // Nobody has it and it owes nothing.
 void UpstreamPool::settled(UpstreamConnection& connection) {
-  if (connection.transactions >= settings_.transactions_per_connection || outdone(connection)) {
+  if (connection.transactions >= settings_.transactions_per_connection || outdone(connection) ||
+      avoided(connection)) {
     return drop(connection);
   }
   hand_over(connection);
@@ -314,6 +383,7 @@ void UpstreamPool::on_answer(UpstreamConnection& connection) noexcept {
   shard_.observe<metrics::Metric::upstream_command_duration>(
       snapshot_.upstream_labels[upstream_], verb_of(connection.link().answered()),
       static_cast<double>(host_.mono_ms() - connection.burst_ms()) / 1000);
+  note_reply(connection);
   if (connection.client != nullptr) return connection.client->on_upstream_answer(connection);
   // Given back while it still owed replies: only a RSET that was accepted makes it clean.
   if (connection.link().outstanding() > 0) return;
@@ -340,13 +410,17 @@ void UpstreamPool::on_lost(UpstreamConnection& connection) noexcept {
 }
 
 void UpstreamPool::opening_failed(UpstreamConnection& connection) {
-  --opening_;
+  if (!connection.stalled) --opening_;
   const LinkFailure failure = connection.link().failure();
   const std::string text = connection.link().name() + ": " + connection.link().failure_text();
   const std::size_t server = connection.target().server;
   session::XClient xclient = connection.target().xclient;
   ClientConnection* bound = std::exchange(connection.bound, nullptr);
   count_connect(connection, connect_result(failure));
+  if (connection.stalled) {
+    choice_.failed(server, host_.mono_ms());
+    return drop(connection);
+  }
   const bool clear_text_next = connection.tls_was_the_problem() && connection.target().use_tls &&
                                settings_.tls == config::UpstreamTls::opportunistic;
   if (clear_text_next) {
@@ -406,6 +480,7 @@ void UpstreamPool::sweep() {
     shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
     host_.deny_later(client, LinkFailure::busy, "no connection became free in time");
   }
+  look_for_silence();
   // A server that was down may be asked again.
   if (!waiters_.empty()) open_more();
   return_to_preferred();
@@ -416,7 +491,7 @@ void UpstreamPool::sweep() {
   }
   std::vector<UpstreamConnection*> late;
   for (const auto& connection : connections_) {
-    if (connection->late()) late.push_back(connection.get());
+    if (connection->due()) late.push_back(connection.get());
     if (connection->idle && connection->idle_since_ms + std::int64_t{settings_.idle_seconds} * 1000 <= now) {
       late.push_back(connection.get());
     }
@@ -425,7 +500,7 @@ void UpstreamPool::sweep() {
     if (connection->idle) {
       drop(*connection);
     } else {
-      connection->out_of_time();
+      connection->attend();
     }
   }
 }

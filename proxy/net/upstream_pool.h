@@ -1,6 +1,10 @@
 // The connections of one worker to one upstream: kept warm for reuse, bounded, with failover over its
 // servers and a bounded queue of sessions that wait.
 //
+// A server that does not reply, or replies slowly, is left for another one that is usable (server_choice.h):
+// what is being opened for a session that waits is opened there too, a transaction of which the client has
+// heard nothing is begun there anew, and connections to the server are given up as they come back.
+//
 // A session gets the connection opened or used last (it is the most likely to live). Once a server that comes
 // before others is up again, and a connection to it stands, those to the others are given up as they come
 // back. A connection comes back clean: what it still owes is read first, and anything unexpected ends it.
@@ -66,6 +70,11 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   bool one_comes_back() const;
   bool outdone(const UpstreamConnection& connection) const;
   void return_to_preferred();
+  void note_reply(const UpstreamConnection& connection);
+  void look_for_silence();
+  void open_elsewhere(UpstreamConnection& connection);
+  void suspect(std::size_t server);
+  bool avoided(const UpstreamConnection& connection) const;
   void settled(UpstreamConnection& connection);
   void hand_over(UpstreamConnection& connection);
   void park(UpstreamConnection& connection);

@@ -250,6 +250,7 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
       if (transaction_->content) {
         --transaction_->content->chunks_outstanding;
         if (reply.code != 250) {
+          note_upstream_reply(reply);
           refuse_message(relayed(reply), {}, fx);
           if (transaction_->content->complete) {
             const smtp::Reply refused = *transaction_->refusal;

@@ -109,6 +109,18 @@ class Postfix:
     def wait_for_log(self, pattern, seconds=30.0):
         return wait_until(lambda: re.search(pattern, self.log()), lambda: f"{pattern} in:\n{self.log()}", seconds)
 
+    def freeze(self):
+        """Every process of it stands still: connections are accepted by the kernel, and nobody answers."""
+        self._signal("STOP")
+
+    def thaw(self):
+        self._signal("CONT")
+
+    def _signal(self, name):
+        master = (self.directory / "queue/pid/master.pid").read_text().strip()
+        children = run("pgrep", "-P", master, check=False).stdout.split()
+        run(*AS_ROOT, "kill", f"-{name}", master, *children, check=False)
+
     def stop(self):
         run(*AS_ROOT, "postfix", "-c", self.config, "stop", check=False)
         self.process.stop()
