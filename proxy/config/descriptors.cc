@@ -89,10 +89,8 @@ std::string descriptor_error(const Config& config, std::uint64_t limit) {
   if (clients_within(needed, limit) > 0) return {};
   return fmt::format(
       "the process may open {} files (LimitNOFILE, ulimit -n, less those open already), and this "
-      "configuration "
-      "with {} workers needs at least {}; raise the limit, or lower workers, connections_max of [metrics] or "
-      "of "
-      "the [auth] backends",
+      "configuration with {} workers needs at least {}; raise the limit, or lower workers, or "
+      "connections_max of [metrics] or of the [auth] backends",
       limit, std::max(1U, config.workers), needed.own + least_left);
 }
 
