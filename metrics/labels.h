@@ -252,8 +252,8 @@ PORTCULLIS_LABEL(AuthScope, auth_scope, {"network", "login"})
 
 // policy::Stage, policy::Mode (a rule that is off decides nothing). A rule that fires never accepts:
 // policy::Action by action_index().
-enum class Stage : std::uint8_t { connect, mail, rcpt, header, message };
-PORTCULLIS_LABEL(Stage, stage, {"connect", "mail", "rcpt", "header", "message"})
+enum class Stage : std::uint8_t { connect, mail, rcpt, header, message, command };
+PORTCULLIS_LABEL(Stage, stage, {"connect", "mail", "rcpt", "header", "message", "command"})
 enum class Action : std::uint8_t { defer, reject };
 PORTCULLIS_LABEL(Action, action, {"defer", "reject"})
 enum class Mode : std::uint8_t { enforce, shadow };

@@ -16,13 +16,15 @@ struct Numbers {
   explicit Numbers(const Settings& settings)
       : usage(static_cast<std::uint16_t>(domain + settings.domain_rules.size())),
         rate(static_cast<std::uint16_t>(usage + settings.usage.size())),
-        connections(static_cast<std::uint16_t>(rate + settings.rates.size())) {}
+        connections(static_cast<std::uint16_t>(rate + settings.rates.size())),
+        strictness(static_cast<std::uint16_t>(connections + 1)) {}
   std::uint16_t identity = 0;
   std::uint16_t outside = 1;  // and relay, 2
   std::uint16_t domain = 3;
   std::uint16_t usage;
   std::uint16_t rate;
   std::uint16_t connections;
+  std::uint16_t strictness;
 };
 
 std::vector<std::string> names_of(const Settings& settings) {
@@ -32,6 +34,7 @@ std::vector<std::string> names_of(const Settings& settings) {
   for (const auto& rule : settings.usage) names.push_back(rule.name);
   for (const auto& rule : settings.rates) names.push_back(rule.name);
   names.push_back(settings.connections.name);
+  for (const StrictnessRow& row : strictness_rows()) names.emplace_back(row.name);
   return names;
 }
 
@@ -46,7 +49,8 @@ struct Chain::Checks {
         outside(settings, ranges, local_domains, numbers.outside),
         domain(settings, ranges, numbers.domain),
         usage(settings, ranges, numbers.usage),
-        quota(settings, ranges, counters, numbers.rate) {}
+        quota(settings, ranges, counters, numbers.rate),
+        strictness(strictness_modes(settings)) {}
 
   Numbers numbers;
   DomainSet local_domains;
@@ -56,6 +60,7 @@ struct Chain::Checks {
   DomainCheck domain;
   UsageCheck usage;
   QuotaCheck quota;
+  std::array<Mode, smtp::strictness_count> strictness;
 };
 
 Chain::Chain(Settings settings, CounterStore& counters)
@@ -88,15 +93,15 @@ Verdict Chain::rcpt(const ClientFacts& client, const TransactionFacts& transacti
   return judge.take();
 }
 
-Verdict Chain::header(const ClientFacts& client, const TransactionFacts&, const smtp::HeaderFacts& header,
-                      WallTime) const {
+Verdict Chain::header(const ClientFacts& client, const TransactionFacts& transaction,
+                      const smtp::HeaderFacts& header, WallTime) const {
   Judge judge(Stage::header);
   if (client.account != nullptr) {
-    checks_->identity.header(*client.account, header, judge);
+    checks_->identity.header(*client.account, *transaction.reverse_path, header, judge);
   } else {
     checks_->outside.header(client.address, header, judge);
   }
-  if (!judge.decided()) checks_->domain.header(client, header, judge);
+  if (!judge.decided()) checks_->domain.header(client, *transaction.reverse_path, header, judge);
   if (!judge.decided()) checks_->usage.header(client, header, judge);
   return judge.take();
 }
@@ -115,6 +120,15 @@ std::uint64_t Chain::message_octets_allowed(const ClientFacts& client) const {
 
 void Chain::settle(const ChargeList& charges, bool accepted, WallTime now) const {
   if (!accepted) checks_->quota.refund(charges, now);
+}
+
+Verdict Chain::strict(Stage stage, smtp::Strictness rule, const smtp::Reply& reply) const {
+  Judge judge(stage);
+  const auto index = static_cast<std::uint16_t>(rule);
+  const RuleRef ref{static_cast<std::uint16_t>(checks_->numbers.strictness + index),
+                    checks_->strictness[index]};
+  judge.fire(ref, {reply.code, reply.enhanced, reply.text});
+  return judge.take();
 }
 
 bool Chain::is_local_domain(std::string_view canonical_domain) const {

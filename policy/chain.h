@@ -51,6 +51,9 @@ class Chain {
   // All permissions of the networks `address` is in, merged; the name is one of theirs.
   Network permissions(const IpAddress& address) const;
 
+  // A strictness rule fired at `stage`; `reply` is what refuses where it is enforced.
+  Verdict strict(Stage stage, smtp::Strictness rule, const smtp::Reply& reply) const;
+
  private:
   struct Checks;
   Settings settings_;

@@ -25,7 +25,7 @@ class Key {
       case RateKey::client_net:
         return network(client.address, client_net_v4_bits, client_net_v6_bits);
       case RateKey::reverse_path_domain:
-        return domain(transaction.reverse_path);
+        return domain(client, transaction);
     }
     return {};
   }
@@ -35,9 +35,17 @@ class Key {
     const IpAddress base = network_of(address, v4_bits, v6_bits).base;
     return format_ip(base, std::span(buffer_).first<ip_text_octets>());
   }
-  std::string_view domain(const smtp::Path* path) {
-    if (path == nullptr || path->null) return {};
-    return {buffer_.data(), write_canonical_domain(path->mailbox.domain, buffer_)};
+  // After a login a null reverse-path counts for the domain of the login.
+  std::string_view domain(const ClientFacts& client, const TransactionFacts& transaction) {
+    const smtp::Path* path = transaction.reverse_path;
+    if (path == nullptr) return {};
+    std::string_view domain = path->mailbox.domain;
+    if (path->null) {
+      if (client.account == nullptr) return {};
+      const std::string_view login = client.account->login;
+      domain = login.substr(std::min(login.rfind('@'), login.size() - 1) + 1);
+    }
+    return {buffer_.data(), write_canonical_domain(domain, buffer_)};
   }
   std::array<char, smtp::limits::domain_octets> buffer_;
 };

@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "policy/ip.h"
+#include "policy/strictness.h"
 
 // NOLINTBEGIN(readability-redundant-member-init): GCC warns of what designated initializers leave out
 // unless the member has an initializer.
 namespace portcullis::policy {
 
-enum class Mode : std::uint8_t { enforce, shadow, off };
 enum class OnError : std::uint8_t { defer, allow };
 
 // [[network]]: a named set of client addresses and what it is trusted with.
@@ -40,10 +40,11 @@ struct Grant {
 struct IdentityRule {
   std::string name = "identity";
   Mode mode = Mode::enforce;
-  bool allow_null_reverse_path = false;  // MAIL FROM:<> by an authenticated client
-  bool check_header = true;              // From and Sender too, not only the reverse-path
-  bool check_resent = true;              // Resent-From / Resent-Sender where present
-  char subaddress = '+';                 // 0: subaddressing is not understood
+  // MAIL FROM:<> by an authenticated client (RFC 8098 3: read receipts), when From is theirs.
+  bool allow_null_reverse_path = true;
+  bool check_header = true;  // From and Sender too, not only the reverse-path
+  bool check_resent = true;  // Resent-From / Resent-Sender where present
+  char subaddress = '+';     // 0: subaddressing is not understood
   std::vector<Grant> grants = {};
 };
 
@@ -128,6 +129,7 @@ struct Settings {
   std::vector<UsageRule> usage = {};
   std::vector<RateRule> rates = {};
   ConnectionRule connections;
+  StrictnessSettings strictness;
   std::uint32_t rate_keys_max = 200000;  // per limit; oldest are evicted
 };
 

@@ -34,14 +34,16 @@ void IdentityCheck::mail(const Account& account, const smtp::Path& reverse_path,
   }
 }
 
-void IdentityCheck::header(const Account& account, const smtp::HeaderFacts& header, Judge& judge) const {
-  if (rule_.mode == Mode::off || !rule_.check_header) return;
+void IdentityCheck::header(const Account& account, const smtp::Path& reverse_path,
+                           const smtp::HeaderFacts& header, Judge& judge) const {
+  if (rule_.mode == Mode::off || !(rule_.check_header || reverse_path.null)) return;
   const auto foreign = [&](const std::vector<smtp::HeaderMailbox>& mailboxes) {
     return first_bad(mailboxes, [&](const auto& mailbox) { return ownership_.owns(account, mailbox); });
   };
-  if (const smtp::Mailbox* bad = foreign(header.from)) {
+  const smtp::Mailbox* author = foreign(header.from);
+  if (author != nullptr || (reverse_path.null && header.from.empty())) {
     judge.fire(ref_, {550, "5.7.1", "From address not owned by the authenticated account",
-                      SpoofCheck::header_from, bad});
+                      SpoofCheck::header_from, author});
   }
   if (const smtp::Mailbox* bad = foreign(header.sender)) {
     judge.fire(ref_, {550, "5.7.1", "Sender address in the header not owned by the authenticated account",
@@ -76,11 +78,12 @@ void DomainCheck::mail(const ClientFacts& client, const smtp::Path& reverse_path
   }
 }
 
-void DomainCheck::header(const ClientFacts& client, const smtp::HeaderFacts& header, Judge& judge) const {
+void DomainCheck::header(const ClientFacts& client, const smtp::Path& reverse_path,
+                         const smtp::HeaderFacts& header, Judge& judge) const {
   if (index_.empty()) return;
   RuleList memory;
   for (const std::uint16_t i : index_.find(client, memory)) {
-    if (!rules_[i].check_header) continue;
+    if (!rules_[i].check_header && !(reverse_path.null && client.account != nullptr)) continue;
     const DomainSet& allowed = domains_[i];
     const auto inside = [&](const auto& mailbox) { return in_domains(allowed, mailbox); };
     const smtp::Mailbox* bad = first_bad(header.from, inside);

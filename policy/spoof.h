@@ -17,7 +17,10 @@ class IdentityCheck {
  public:
   IdentityCheck(const IdentityRule& rule, std::uint16_t number);
   void mail(const Account& account, const smtp::Path& reverse_path, Judge& judge) const;
-  void header(const Account& account, const smtp::HeaderFacts& header, Judge& judge) const;
+  // The header of a message with a null reverse-path is looked at whatever `check_header` says: nothing else
+  // names its sender.
+  void header(const Account& account, const smtp::Path& reverse_path, const smtp::HeaderFacts& header,
+              Judge& judge) const;
 
  private:
   const IdentityRule& rule_;
@@ -29,7 +32,9 @@ class DomainCheck {
  public:
   DomainCheck(const Settings& settings, const NetworkIndex& ranges, std::uint16_t first_number);
   void mail(const ClientFacts& client, const smtp::Path& reverse_path, Judge& judge) const;
-  void header(const ClientFacts& client, const smtp::HeaderFacts& header, Judge& judge) const;
+  // Likewise, for clients that logged in.
+  void header(const ClientFacts& client, const smtp::Path& reverse_path, const smtp::HeaderFacts& header,
+              Judge& judge) const;
 
  private:
   const std::vector<DomainRule>& rules_;

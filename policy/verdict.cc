@@ -14,6 +14,8 @@ std::string_view name_of(Stage stage) {
       return "header";
     case Stage::message:
       return "message";
+    case Stage::command:
+      return "command";
   }
   return "other";
 }

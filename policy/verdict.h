@@ -12,8 +12,8 @@
 
 namespace portcullis::policy {
 
-enum class Stage : std::uint8_t { connect, mail, rcpt, header, message };
-inline constexpr std::size_t stage_count = 5;
+enum class Stage : std::uint8_t { connect, mail, rcpt, header, message, command };
+inline constexpr std::size_t stage_count = 6;
 std::string_view name_of(Stage stage);
 
 enum class Action : std::uint8_t { accept, defer, reject };

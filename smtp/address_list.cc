@@ -40,10 +40,11 @@ constexpr auto domain_octet = [] {
 
 class AuthorListParser {
  public:
-  AuthorListParser(std::string_view text, bool smtputf8) : rest_(text), smtputf8_(smtputf8) {}
+  AuthorListParser(std::string_view text, const AuthorOptions& options) : rest_(text), options_(options) {}
 
   std::expected<std::vector<HeaderMailbox>, std::string_view> parse() {
     std::vector<HeaderMailbox> mailboxes;
+    if (options_.nobody && AuthorListParser(rest_, options_).names_nobody()) return mailboxes;
     do {
       if (mailboxes.size() == limits::header_mailboxes) return std::unexpected("too many mailboxes");
       skip_blanks();
@@ -54,6 +55,7 @@ class AuthorListParser {
   }
 
  private:
+  bool names_nobody();
   bool parse_mailbox(HeaderMailbox& out);
   bool plain_mailbox(HeaderMailbox& out);
   bool name_and_angle(HeaderMailbox& out);
@@ -61,10 +63,12 @@ class AuthorListParser {
   bool address(Mailbox& out);
   bool local_part(std::string& out);
   bool domain(std::string& out);
-  bool name(std::string& out);
+  bool name(std::string& out, std::string& judged);
+  bool words(std::string& out, std::string& judged);
   bool quoted_string(std::string& plain, std::string& judged);
   bool comment(std::string& out);
   bool trailing_comments(std::string& first);
+  bool is_harmless(std::string_view judged, DisplayText kind, std::string_view own);
   bool starts_address() const;
 
   char peek() const { return rest_.empty() ? '\0' : rest_.front(); }
@@ -90,12 +94,23 @@ class AuthorListParser {
   }
 
   std::string_view rest_;
-  bool smtputf8_;
+  AuthorOptions options_;
+  std::vector<std::string> comments_;  // of the mailbox at hand, judged when its address is known
   std::string_view fault_;
 };
 
+// What mail systems call themselves in notices. A next server that completes such a name with its own domain
+// makes it the mailbox of a mail system, not of a person.
+bool is_mail_system(std::string_view name) {
+  constexpr std::string_view names[] = {
+      "mailer-daemon",           "postmaster",  "mailer daemon",        "mail delivery system",
+      "mail delivery subsystem", "mail system", "system administrator", "mail administrator"};
+  return std::ranges::any_of(names,
+                             [name](std::string_view known) { return equals_ignoring_case(name, known); });
+}
+
 std::size_t AuthorListParser::utf8_octets(std::string_view text, bool in_address) const {
-  if (!smtputf8_ || text.empty() || is_ascii(text.front())) return 0;
+  if ((in_address && !options_.smtputf8) || text.empty() || is_ascii(text.front())) return 0;
   const std::size_t octets = utf8_printable_octets(text);
   if (octets == 0) return 0;
   const char32_t point = utf8_code_point(text.substr(0, octets));
@@ -116,6 +131,26 @@ std::size_t AuthorListParser::run_octets(std::string_view text, const std::array
   return length;
 }
 
+// [name] and no address, or one without a domain: a mail system's. "<@>" is Courier's.
+bool AuthorListParser::names_nobody() {
+  skip_blanks();
+  std::string name, judged, ignored;
+  if (!words(name, judged)) return false;
+  if (take('<')) {
+    const std::string_view inside = rest_.substr(0, take('@') ? 0 : word_octets(rest_, true));
+    rest_.remove_prefix(inside.size());
+    if (!(inside.empty() || is_mail_system(inside)) || !take('>')) return false;
+    if (!trailing_comments(ignored)) return false;
+  } else if (take(':')) {  // an empty group (RFC 6854)
+    skip_blanks();
+    if (!take(';')) return false;
+    skip_blanks();
+  } else if (!rest_.empty() || !(judged.empty() || is_mail_system(name))) {
+    return false;
+  }
+  return rest_.empty() && is_harmless(judged, DisplayText::nobody, {});
+}
+
 // Whether what comes is a local part and '@', rather than a name.
 bool AuthorListParser::starts_address() const {
   std::size_t length = 0;
@@ -132,11 +167,13 @@ bool AuthorListParser::starts_address() const {
 
 bool AuthorListParser::parse_mailbox(HeaderMailbox& out) {
   if (rest_.empty()) return fail("no address");
+  comments_.clear();
   return starts_address() ? plain_mailbox(out) : name_and_angle(out);
 }
 
 // addr-spec, also in the old form with the name in a comment after it: "joe@example.com (Joe)". Then
-// "joe@example.com <joe@example.com>", which no grammar has and many send: fine while both agree.
+// "joe@example.com <joe@example.com>", which no grammar has and many send: fine while both agree. Case makes
+// no other author.
 bool AuthorListParser::plain_mailbox(HeaderMailbox& out) {
   const std::string_view start = rest_;
   if (!address(out.mailbox)) return false;
@@ -145,7 +182,8 @@ bool AuthorListParser::plain_mailbox(HeaderMailbox& out) {
   if (peek() == '<') {
     Mailbox second;
     if (!angle_address(second)) return false;
-    if (second.local != out.mailbox.local || !equals_ignoring_case(second.domain, out.mailbox.domain)) {
+    if (!equals_ignoring_case(second.local, out.mailbox.local) ||
+        !equals_ignoring_case(second.domain, out.mailbox.domain)) {
       return fail("two different addresses in one mailbox");
     }
     out.mailbox = std::move(second);
@@ -153,14 +191,27 @@ bool AuthorListParser::plain_mailbox(HeaderMailbox& out) {
     skip_blanks();
     return true;
   }
-  return trailing_comments(out.display_name);
+  return trailing_comments(out.display_name) && is_harmless({}, DisplayText::name, text);
 }
 
 // [display-name] angle-addr
 bool AuthorListParser::name_and_angle(HeaderMailbox& out) {
-  std::string ignored;
-  return name(out.display_name) && angle_address(out.mailbox) &&
-         trailing_comments(out.display_name.empty() ? out.display_name : ignored);
+  std::string ignored, judged;
+  if (!name(out.display_name, judged)) return false;
+  const std::string_view start = rest_;
+  if (!angle_address(out.mailbox)) return false;
+  const std::string_view own = start.substr(1, start.size() - rest_.size() - 2);
+  return trailing_comments(out.display_name.empty() ? out.display_name : ignored) &&
+         is_harmless(judged, DisplayText::name, own);
+}
+
+// The name as it was written and the comments around it, beside the address `own`.
+bool AuthorListParser::is_harmless(std::string_view judged, DisplayText kind, std::string_view own) {
+  std::string_view fault = display_text_fault(judged, kind, own);
+  for (const std::string& text : comments_) {
+    if (fault.empty()) fault = display_text_fault(text, DisplayText::comment, own);
+  }
+  return fault.empty() || fail(fault);
 }
 
 bool AuthorListParser::angle_address(Mailbox& out) {
@@ -186,6 +237,7 @@ bool AuthorListParser::local_part(std::string& out) {
   rest_.remove_prefix(length);
   if (quoted && (length == 0 || !take('"'))) return fail("a quoted local part with special characters");
   if (out.contains("=?")) return fail("an encoded word in an address");
+  if (!is_ascii(peek())) return fail("octets above 127 in an address");
   return peek() == '@' || fail("a malformed address");
 }
 
@@ -194,17 +246,17 @@ bool AuthorListParser::domain(std::string& out) {
       peek() == '[' ? std::min(rest_.find(']'), rest_.size() - 1) + 1 : run_octets(rest_, domain_octet, true);
   out = rest_.substr(0, length);
   rest_.remove_prefix(length);
-  return is_valid_domain(out, smtputf8_) || fail("a malformed domain");
+  if (!is_ascii(peek())) return fail("octets above 127 in an address");
+  return is_valid_domain(out, options_.smtputf8) || fail("a malformed domain");
 }
 
-// Words, quoted strings and (after the first word) comments, up to '<'. RFC 5322 3.2.5 phrase, with
-// what obs-phrase adds without harm: '.' in words. Not '[', where some readers end the name.
-bool AuthorListParser::name(std::string& out) {
-  std::string judged;
-  const auto separate = [](std::string& words) {
-    if (!words.empty()) words += ' ';
+// Words, quoted strings and (after the first word) comments. RFC 5322 3.2.5 phrase, with what obs-phrase
+// adds without harm: '.' in words. Not '[', where some readers end the name.
+bool AuthorListParser::words(std::string& out, std::string& judged) {
+  const auto separate = [](std::string& text) {
+    if (!text.empty()) text += ' ';
   };
-  while (peek() != '<') {
+  for (;; skip_blanks()) {
     if (peek() == '"') {
       const std::size_t before = out.size();
       separate(out);
@@ -220,18 +272,22 @@ bool AuthorListParser::name(std::string& out) {
       judged += text;
     } else {
       const std::size_t length = word_octets(rest_, false);
-      if (length == 0) break;
+      if (length == 0) return true;
       separate(out);
       separate(judged);
       out += rest_.substr(0, length);
       judged += rest_.substr(0, length);
       rest_.remove_prefix(length);
     }
-    skip_blanks();
   }
+}
+
+// Words up to '<'.
+bool AuthorListParser::name(std::string& out, std::string& judged) {
+  if (!words(out, judged)) return false;
   switch (peek()) {
     case '<':
-      break;
+      return true;
     case ':':
     case ';':
       return fail("a group");
@@ -244,8 +300,6 @@ bool AuthorListParser::name(std::string& out) {
       return fail(is_ascii(peek()) ? "a special character in an unquoted name"
                                    : "octets above 127 that may not stand there");
   }
-  const auto fault = display_text_fault(judged, DisplayText::name);
-  return fault.empty() || fail(fault);
 }
 
 // The content is appended to `plain` without backslashes, to `judged` with them.
@@ -266,20 +320,28 @@ bool AuthorListParser::quoted_string(std::string& plain, std::string& judged) {
   return true;
 }
 
-// A comment in which nothing has a meaning to a reader that knows no comments.
+// Comments nest (RFC 5322 3.2.2). What stands in one is judged when the address beside it is known.
 bool AuthorListParser::comment(std::string& out) {
-  take('(');
-  const std::size_t end = rest_.find(')');
-  if (end == std::string_view::npos) return fail("an unterminated comment");
-  out = rest_.substr(0, end);
-  rest_.remove_prefix(end + 1);
+  std::size_t depth = 0, end = 0;
+  do {
+    end = rest_.find_first_of("()\\", end);
+    if (end == std::string_view::npos) return fail("an unterminated comment");
+    if (rest_[end] == '\\') return fail("a special character in a comment");
+    if (rest_[end++] == '(') {
+      ++depth;
+    } else {
+      --depth;
+    }
+  } while (depth > 0);
+  out = rest_.substr(1, end - 2);
+  rest_.remove_prefix(end);
   for (std::string_view left = out; !left.empty();) {
     const std::size_t octets = is_ascii(left.front()) ? 1 : utf8_octets(left, false);
     if (octets == 0) return fail("octets above 127 that may not stand there");
     left.remove_prefix(octets);
   }
-  const auto fault = display_text_fault(out, DisplayText::comment);
-  return fault.empty() || fail(fault);
+  comments_.push_back(out);
+  return true;
 }
 
 // Comments after an address; the first one is taken for the name.
@@ -297,8 +359,10 @@ bool AuthorListParser::trailing_comments(std::string& first) {
 }  // namespace
 
 std::expected<std::vector<HeaderMailbox>, std::string_view> parse_author_list(std::string_view text,
-                                                                              bool smtputf8) {
-  return AuthorListParser(text, smtputf8).parse();
+                                                                              const AuthorOptions& options) {
+  if (has_eight_bit(text) && !is_valid_utf8(text))
+    return std::unexpected("octets above 127 that are no UTF-8");
+  return AuthorListParser(text, options).parse();
 }
 
 }  // namespace portcullis::smtp

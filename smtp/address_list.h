@@ -14,10 +14,17 @@
 
 namespace portcullis::smtp {
 
-// One mailbox or several; no groups, routes or obsolete forms. The error is what was found, as a short
-// phrase: "a source route".
+struct AuthorOptions {
+  bool smtputf8 = false;  // UTF-8 in addresses; in names it may stand anyway
+  // The author may be nobody: what mail systems write into notices ("<>", "MAILER-DAEMON <>", "postmaster",
+  // an empty group), as long as no reader can take an address from it.
+  bool nobody = false;
+};
+
+// One mailbox or several, none only where the author may be nobody; no groups, routes or obsolete forms. The
+// error is what was found, as a short phrase: "a source route".
 std::expected<std::vector<HeaderMailbox>, std::string_view> parse_author_list(std::string_view text,
-                                                                              bool smtputf8);
+                                                                              const AuthorOptions& options);
 
 // How many mailboxes a lenient reader finds, groups included; rather too many than too few.
 std::size_t count_mailboxes(std::string_view text);

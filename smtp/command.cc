@@ -55,23 +55,38 @@ Verb verb_of(std::string_view word, std::string_view line) {
 Command parse_command(std::string_view line) {
   std::string_view rest = line;
   const std::string_view word = next_token(rest, ' ');
-  while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\t')) rest.remove_suffix(1);
+  while (!rest.empty() && is_blank(rest.front())) rest.remove_prefix(1);
+  while (!rest.empty() && is_blank(rest.back())) rest.remove_suffix(1);
   return {verb_of(word, line), rest};
 }
 
 std::string_view name_of(Verb verb) { return names.at(static_cast<std::size_t>(verb)); }
 
+namespace {
+
+constexpr std::size_t helo_octets = 255;
+
+// The name goes into a Received field: what is special there (RFC 5322 3.2.3) has no place in a domain and
+// would let a client write the rest of the field.
+constexpr bool is_helo_octet(char c) {
+  return is_visible(c) && std::string_view("()<>@,;\\\"[]").find(c) == std::string_view::npos;
+}
+
+}  // namespace
+
 bool is_valid_helo(std::string_view argument) {
-  if (argument.empty() || argument.size() > 255) return false;
-  // The name goes into a Received field: what is special there (RFC 5322 3.2.3) has no place in a
-  // domain and would let a client write the rest of the field.
-  const bool clean = std::ranges::all_of(argument, [](char c) {
-    return is_visible(c) && std::string_view("()<>@,;\\\"").find(c) == std::string_view::npos;
-  });
-  if (!clean) return false;
+  if (argument.empty() || argument.size() > helo_octets) return false;
   const bool literal = argument.front() == '[' && argument.size() > 2 && argument.back() == ']';
   const std::string_view inner = literal ? argument.substr(1, argument.size() - 2) : argument;
-  return inner.find_first_of("[]") == std::string_view::npos;
+  return std::ranges::all_of(inner, is_helo_octet);
+}
+
+std::string helo_text(std::string_view argument) {
+  std::string text(argument.substr(0, helo_octets));
+  if (!is_valid_helo(text)) {
+    std::ranges::replace_if(text, [](char c) { return !is_helo_octet(c); }, '?');
+  }
+  return text;
 }
 
 }  // namespace portcullis::smtp

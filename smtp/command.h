@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace portcullis::smtp {
@@ -32,7 +33,7 @@ inline constexpr std::size_t verb_count = static_cast<std::size_t>(Verb::unknown
 
 struct Command {
   Verb verb = Verb::unknown;
-  // What follows the verb and one space, trailing white space removed. For MAIL and RCPT this
+  // What follows the verb and white space, trailing white space removed. For MAIL and RCPT this
   // still has "FROM:" / "TO:" (path.h takes it from there).
   std::string_view argument;
 };
@@ -46,5 +47,9 @@ std::string_view name_of(Verb verb);
 // EHLO/HELO argument: a domain or address literal (RFC 5321 4.1.4); lenient as the field is
 // (underscores, no dot), but only printable ASCII without blanks, at most 255 octets.
 bool is_valid_helo(std::string_view argument);
+
+// The argument as it may stand in a Received field, in XFORWARD and in a reply: '?' for what is_valid_helo
+// refuses, at most 255 octets. Many clients are called what their user typed ("Büro PC", "(none)").
+std::string helo_text(std::string_view argument);
 
 }  // namespace portcullis::smtp

@@ -53,7 +53,6 @@ std::size_t HeaderCollector::feed(std::string_view content) {
   if (taken > max_octets_ - block_.size()) {
     complete_ = false;
     too_large_ = true;
-    std::string().swap(block_);
     return content.size();
   }
   block_ += content.substr(0, taken);

@@ -9,30 +9,26 @@
 namespace portcullis::smtp {
 namespace {
 
-// Controls split lines for some readers (VT, FF, FS, GS, RS) or end strings (NUL). ISO-2022 text that
-// was not encoded needs ESC, SO and SI, and old clients in Asia send it.
-constexpr auto refused_controls = [] {
+// Ends of lines for some readers (LF, VT, FF, CR, FS, GS, RS), or of strings (NUL). Other controls stand for
+// themselves: old clients in Asia send ISO-2022 text as it is, others send what a user pasted.
+constexpr auto line_ends = [] {
   std::array<bool, 256> table{};
-  for (unsigned c = 0; c < 0x80; ++c) table[c] = is_control(static_cast<char>(c));
-  for (const unsigned c : {0x09U, 0x0eU, 0x0fU, 0x1bU}) table[c] = false;
+  for (const unsigned c : {0x00U, 0x0aU, 0x0bU, 0x0cU, 0x0dU, 0x1cU, 0x1dU, 0x1eU}) table[c] = true;
   return table;
 }();
-bool is_refused_control(char c) { return refused_controls[static_cast<unsigned char>(c)]; }
+bool is_line_end(char c) { return line_ends[static_cast<unsigned char>(c)]; }
 
 bool is_all_blank(std::string_view line) { return std::ranges::all_of(line, is_blank); }
 
-// Octets of the name that `line` begins with, up to its colon; 0 when there is no such name.
-std::size_t field_name_octets(std::string_view line) {
+// Octets of the name that `line` begins with, up to its colon or the white space before it; 0 when there is
+// no such name.
+std::size_t field_name_octets(std::string_view line, bool& blank_before_colon) {
   const std::size_t octets = find_octet<AnyOf<NotVisible, OneOf<':'>>>(line);
-  return octets < line.size() && line[octets] == ':' ? octets : 0;
-}
-
-// What is wrong with the first line of a field that has no such name.
-std::string_view field_line_fault(std::string_view line) {
-  const std::size_t colon = line.find(':');
-  if (colon == 0) return "a field without a name";
-  const bool blank = colon != std::string_view::npos && is_blank(line[colon - 1]);
-  return blank ? "white space before the colon" : "a line that is not a field";
+  std::size_t colon = octets;
+  while (colon < line.size() && is_blank(line[colon])) ++colon;
+  if (colon == line.size() || line[colon] != ':') return 0;
+  blank_before_colon = colon != octets;
+  return octets;
 }
 
 std::string_view trimmed(std::string_view line) {
@@ -43,17 +39,21 @@ std::string_view trimmed(std::string_view line) {
 
 }  // namespace
 
+std::string_view odd_line_fault(std::string_view line) {
+  if (!line.empty() && is_blank(line.front())) return "a continuation line without a field";
+  return line.starts_with(':') ? "a field without a name" : "a line that is not a field";
+}
+
 // Takes the next line, which may not be empty, with its CRLF. The last one has none when a message (by
 // BDAT) ends inside its header.
-bool HeaderFieldReader::take_line(std::string_view& line) {
+bool HeaderFieldReader::take_line(std::string_view& line, bool& line_end) {
   std::size_t end = find_octet<Control>(rest_);
-  while (end < rest_.size() && !is_refused_control(rest_[end])) end = find_octet<Control>(rest_, end + 1);
-  line = rest_.substr(0, end);
-  if (end < rest_.size()) {
-    if (!rest_.substr(end).starts_with("\r\n")) return fail("a control character");
-    end += 2;
+  while (end < rest_.size() && !rest_.substr(end).starts_with("\r\n")) {
+    line_end = line_end || is_line_end(rest_[end]);
+    end = find_octet<Control>(rest_, end + 1);
   }
-  rest_.remove_prefix(end);
+  line = rest_.substr(0, end);
+  rest_.remove_prefix(std::min(end + 2, rest_.size()));
   if (line.empty() && !rest_.empty()) return fail("text after its end");
   return !line.empty();
 }
@@ -61,21 +61,19 @@ bool HeaderFieldReader::take_line(std::string_view& line) {
 bool HeaderFieldReader::next(HeaderField& field) {
   const bool continuation = continues();  // of no field: those of one are taken with it
   std::string_view line;
-  if (!take_line(line)) return false;
-  if (continuation) return fail("a continuation line without a field");
-  const std::size_t name = field_name_octets(line);
-  if (name == 0) return fail(field_line_fault(line));
+  field = {};
+  if (!take_line(line, field.line_end)) return false;
   if (fields_++ == limits::header_fields) return fail("too many fields");
-  field = {line.substr(0, name), line.substr(name + 1)};
-  while (field.body.size() <= limits::header_field_octets) {
-    if (!continues()) return true;
-    if (!take_line(line)) return false;
-    // Some end the header here (RFC 5322 4.2 forbids to write it).
-    if (is_all_blank(line)) return fail("a line of white space only");
+  const std::size_t name = continuation ? 0 : field_name_octets(line, field.blank_before_colon);
+  field.name = line.substr(0, name);
+  field.body = name == 0 ? line : line.substr(line.find(':') + 1);
+  while (continues() && name != 0) {
+    if (!take_line(line, field.line_end)) return false;
+    field.blank_line = field.blank_line || is_all_blank(line);
     field.body = std::string_view(field.body.begin(), line.end());  // lines are adjacent in the block
     field.folded = true;
   }
-  return fail("a field too long");
+  return true;
 }
 
 std::string unfold(std::string_view body) {

@@ -12,15 +12,15 @@ namespace portcullis::smtp::limits {
 // Command line with CRLF. RFC 5321 says 512; MAIL grows with SIZE, BODY, AUTH, RET, ENVID, SMTPUTF8
 // (RFC 4954 adds 500, RFC 6531 10 + UTF-8 paths, RFC 3461 600), so one bound for all of them.
 inline constexpr std::size_t command_line_octets = 2048;
-// SASL responses: RFC 4954 section 4 asks for 12288.
-inline constexpr std::size_t auth_line_octets = 12288;
-inline constexpr std::size_t local_part_octets = 64;
+// SASL responses, initial ones too: RFC 4954 section 4 asks for 12288 octets of base64.
+inline constexpr std::size_t auth_response_octets = 12288;
+inline constexpr std::size_t auth_line_octets = auth_response_octets + 64;  // with the command and CRLF
 inline constexpr std::size_t domain_octets = 255;
 inline constexpr std::size_t path_octets = 256;
 // Body line without CRLF: RFC says 998; real mail is longer and DKIM forbids folding, so lines are
 // only bounded, never cut. The bound is a matter of time, not memory: lines are streamed.
 inline constexpr std::size_t header_block_octets_default = std::size_t{256} * 1024;
-inline constexpr std::size_t header_field_octets = std::size_t{64} * 1024;
+inline constexpr std::size_t author_field_octets = std::size_t{64} * 1024;  // From, Sender, Resent-*
 inline constexpr std::size_t header_fields = 2000;
 inline constexpr std::size_t header_mailboxes = 1000;    // per address field
 inline constexpr std::size_t mime_boundary_octets = 70;  // RFC 2046 5.1.1
@@ -37,7 +37,7 @@ inline constexpr std::size_t recipients_default = 1000;  // RFC 5321 asks for at
 inline constexpr std::size_t pipelined_commands = 2000;
 inline constexpr std::size_t pending_input_octets = std::size_t{64} * 1024;
 inline constexpr std::size_t login_octets = 320;
-inline constexpr std::size_t secret_octets = 8192;  // OAuth tokens are long
+inline constexpr std::size_t secret_octets = 9216;  // OAuth tokens are long; what auth_line_octets can carry
 inline constexpr std::uint64_t message_octets_default = 50ULL * 1024 * 1024;
 // What Portcullis may add to a message (Received field); subtracted from the SIZE it offers.
 inline constexpr std::size_t added_header_octets = 2048;

@@ -19,6 +19,22 @@ constexpr std::size_t size_digits = 20;     // RFC 1870 3, RFC 3030 2
 
 enum class Outcome : std::uint8_t { ok, not_offered, bad };
 
+// `text`, which decode_xtext takes, as RFC 3461 section 4 writes it.
+std::string canonical_xtext(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '+') {
+      out += {'+', to_upper(text[at + 1]), to_upper(text[at + 2])};
+      at += 2;
+    } else if (text[at] == '=') {
+      out += "+3D";
+    } else {
+      out += text[at];
+    }
+  }
+  return out;
+}
+
 Outcome checked(bool ok) { return ok ? Outcome::ok : Outcome::bad; }
 
 // One "KEYWORD" or "KEYWORD=value" of RFC 5321 4.1.2.
@@ -85,7 +101,7 @@ Outcome read_envid(const Parameter& p, const Extensions& offered, MailParameters
   const std::optional<std::string> decoded = decode_xtext(p.value);
   if (!decoded || decoded->empty() || decoded->size() > envid_octets) return Outcome::bad;
   if (!std::ranges::all_of(*decoded, [](char c) { return c == ' ' || is_visible(c); })) return Outcome::bad;
-  out.envid = p.value;
+  out.envid = canonical_xtext(p.value);
   return Outcome::ok;
 }
 
@@ -121,7 +137,7 @@ Outcome read_orcpt(const Parameter& p, const Extensions& offered, RcptParameters
   }
   const std::optional<std::string> decoded = decode_xtext(address);
   if (!decoded || decoded->empty() || std::ranges::any_of(*decoded, is_control)) return Outcome::bad;
-  out.orcpt = p.value;
+  out.orcpt = std::string(type) + ';' + canonical_xtext(address);
   return Outcome::ok;
 }
 
@@ -187,13 +203,16 @@ std::expected<RcptParameters, Reply> parse_rcpt_parameters(std::string_view text
 }
 
 bool has_smtputf8_parameter(std::string_view mail_argument) {
-  // The parameters begin after the '>' that is not inside a quoted string.
-  bool quoted = false;
-  std::size_t at = std::min(mail_argument.find('<'), mail_argument.size());
-  for (;; ++at) {
-    at = find_octet<OneOf<'>', '"', '\\'>>(mail_argument, at);
+  // The parameters begin after the '>', or the blank where there are no brackets, that is not inside a quoted
+  // string.
+  std::size_t at = std::min(mail_argument.find(':'), mail_argument.size());
+  at = std::min(mail_argument.find_first_not_of(": \t", at), mail_argument.size());
+  if (at == mail_argument.size()) return false;
+  const char end = mail_argument[at] == '<' ? '>' : ' ';
+  for (bool quoted = false;; ++at) {
+    at = find_octet<OneOf<'>', ' ', '"', '\\'>>(mail_argument, at);
     if (at >= mail_argument.size()) return false;
-    if (mail_argument[at] == '>' && !quoted) break;
+    if (mail_argument[at] == end && !quoted) break;
     if (mail_argument[at] == '"') quoted = !quoted;
     if (mail_argument[at] == '\\' && quoted) ++at;
   }
@@ -205,10 +224,10 @@ bool has_smtputf8_parameter(std::string_view mail_argument) {
 }
 
 std::optional<BdatArgument> parse_bdat_argument(std::string_view argument) {
-  const bool alone = argument.find(' ') == std::string_view::npos;
   const std::optional<std::uint64_t> octets = parse_octets(next_token(argument, ' '));
-  if (!octets || !(alone || equals_ignoring_case(argument, "LAST"))) return std::nullopt;
-  return BdatArgument{.size_octets = *octets, .last = !alone};
+  while (argument.starts_with(' ')) argument.remove_prefix(1);
+  if (!octets || !(argument.empty() || equals_ignoring_case(argument, "LAST"))) return std::nullopt;
+  return BdatArgument{.size_octets = *octets, .last = !argument.empty()};
 }
 
 std::string encode_xtext(std::string_view text) {
@@ -230,7 +249,7 @@ std::optional<std::string> decode_xtext(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size(); ++at) {
-    if (!is_visible(text[at]) || text[at] == '=') return std::nullopt;
+    if (!is_visible(text[at])) return std::nullopt;
     if (text[at] != '+') {
       out += text[at];
       continue;
@@ -238,11 +257,7 @@ std::optional<std::string> decode_xtext(std::string_view text) {
     if (text.size() - at < 3) return std::nullopt;
     const int high = hex_value(text[at + 1]);
     const int low = hex_value(text[at + 2]);
-    // RFC 3461 section 4: upper-case digits only.
-    if (high < 0 || low < 0 || to_upper(text[at + 1]) != text[at + 1] ||
-        to_upper(text[at + 2]) != text[at + 2]) {
-      return std::nullopt;
-    }
+    if (high < 0 || low < 0) return std::nullopt;
     out += static_cast<char>(high * 16 + low);
     at += 2;
   }

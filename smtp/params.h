@@ -21,12 +21,12 @@ struct MailParameters {
   bool smtputf8 = false;
   std::optional<std::string> auth;   // decoded xtext; "<>" kept as "<>"
   std::optional<std::string> ret;    // "FULL" or "HDRS"
-  std::optional<std::string> envid;  // as xtext, checked, re-sent as is
+  std::optional<std::string> envid;  // as xtext, checked, in the spelling of RFC 3461
 };
 
 struct RcptParameters {
   std::optional<std::string> notify;  // checked, re-sent as is
-  std::optional<std::string> orcpt;   // checked, re-sent as is
+  std::optional<std::string> orcpt;   // checked, in the spelling of RFC 3461
 };
 
 // `text` is ParsedPath::parameters; `offered` what our EHLO said. The error is the reply to send:
@@ -44,7 +44,7 @@ struct BdatArgument {
 };
 std::optional<BdatArgument> parse_bdat_argument(std::string_view argument);
 
-// xtext (RFC 3461 section 4).
+// xtext (RFC 3461 section 4). Reading it, lower-case digits and a bare '=' pass: mail servers write them.
 std::string encode_xtext(std::string_view text);
 std::optional<std::string> decode_xtext(std::string_view text);
 

@@ -13,7 +13,8 @@
 namespace portcullis::smtp {
 namespace {
 
-constexpr std::size_t label_octets = 63;  // RFC 1035 2.3.4
+constexpr std::size_t label_octets = 63;       // RFC 1035 2.3.4
+constexpr std::size_t local_part_octets = 64;  // RFC 5321 4.5.3.1.1; VERP and SRS need more
 
 // What may stand in a local part without quotes (but for where dots may be), and in a domain.
 constexpr auto atom_octet = [] {
@@ -23,7 +24,7 @@ constexpr auto atom_octet = [] {
 }();
 constexpr auto domain_octet = [] {
   std::array<bool, 256> table = alnum_table;
-  table['-'] = table['.'] = true;
+  table['-'] = table['.'] = table['_'] = true;
   return table;
 }();
 
@@ -48,8 +49,10 @@ class Cursor {
     return true;
   }
 
+  bool take_blank() { return take(' ') || take('\t'); }
   bool local_part(std::string& out);
   bool domain(std::string_view& out);
+  bool bare_dots() const { return bare_dots_; }
 
  private:
   bool dot_string(std::string& out);
@@ -63,6 +66,7 @@ class Cursor {
 
   std::string_view rest_;
   bool allow_utf8_;
+  bool bare_dots_ = false;
   std::optional<PathError> error_;
 };
 
@@ -73,30 +77,27 @@ std::size_t Cursor::utf8_octets() {
   return octets;
 }
 
-bool Cursor::local_part(std::string& out) {
-  const bool ok = peek() == '"' ? quoted_string(out) : dot_string(out);
-  if (!ok) return false;
-  return out.size() <= limits::local_part_octets || fail(PathError::too_long);
-}
+bool Cursor::local_part(std::string& out) { return peek() == '"' ? quoted_string(out) : dot_string(out); }
 
-// Dot-string = Atom *("." Atom), RFC 5321 4.1.2; atext extended by RFC 6531 3.3.
+// Dot-string = Atom *("." Atom), RFC 5321 4.1.2; atext extended by RFC 6531 3.3. Dots may be anywhere, as
+// long as there is an atom.
 bool Cursor::dot_string(std::string& out) {
-  std::size_t length = 0;
+  std::size_t length = 0, dots = 0;
   const std::string_view start = rest_;
-  for (;; ++length) {
-    const std::size_t atom = length;
-    while (length < start.size()) {
-      std::size_t octets = 1;
-      if (!is_atext(start[length])) {
-        rest_ = start.substr(length);
-        octets = utf8_octets();
-      }
-      if (octets == 0) break;
-      length += octets;
+  while (length < start.size()) {
+    std::size_t octets = 1;
+    if (start[length] == '.') {
+      ++dots;
+      bare_dots_ = bare_dots_ || length == 0 || start[length - 1] == '.';
+    } else if (!is_atext(start[length])) {
+      rest_ = start.substr(length);
+      octets = utf8_octets();
     }
-    if (length == atom || error_) return fail(PathError::syntax);
-    if (length == start.size() || start[length] != '.') break;
+    if (octets == 0) break;
+    length += octets;
   }
+  if (length == dots || error_) return fail(PathError::syntax);
+  bare_dots_ = bare_dots_ || start[length - 1] == '.';
   out = start.substr(0, length);
   rest_ = start.substr(length);
   return true;
@@ -130,7 +131,7 @@ bool Cursor::domain(std::string_view& out) {
     for (; length < start.size(); ++length) {
       const char c = start[length];
       if (domain_octet[static_cast<unsigned char>(c)]) continue;
-      if (c == '>' || c == ',' || c == ':') break;
+      if (c == '>' || c == ',' || c == ':' || is_blank(c)) break;
       if (is_ascii(c)) continue;  // and not in a domain, either: is_valid_domain() says so
       rest_ = start.substr(length);
       const std::size_t octets = utf8_octets();
@@ -166,7 +167,8 @@ bool skip_source_route(Cursor& cursor) {
 bool bare_postmaster(Cursor& cursor, Mailbox& out) {
   constexpr std::string_view postmaster = "postmaster";
   const std::string_view name = cursor.rest().substr(0, postmaster.size());
-  if (cursor.rest().substr(name.size(), 1) != ">" || !cursor.take_ignoring_case(postmaster)) return false;
+  const std::string_view next = cursor.rest().substr(name.size(), 1);
+  if (!(next.empty() || next == ">" || next == " ") || !cursor.take_ignoring_case(postmaster)) return false;
   out.local = name;
   return true;
 }
@@ -182,8 +184,8 @@ bool needs_quotes(std::string_view local) {
   }
 }
 
-void append_mailbox(std::string& out, const Mailbox& mailbox) {
-  if (needs_quotes(mailbox.local)) {
+void append_mailbox(std::string& out, const Mailbox& mailbox, bool bare_dots) {
+  if (!bare_dots && needs_quotes(mailbox.local)) {
     out += '"';
     for (const char c : mailbox.local) {
       if (c == '"' || c == '\\') out += '\\';
@@ -220,19 +222,23 @@ std::expected<ParsedPath, PathError> parse_argument(std::string_view argument, D
   if (!cursor.take_ignoring_case(direction == Direction::reverse ? "FROM:" : "TO:")) {
     return std::unexpected(PathError::syntax);
   }
-  while (cursor.take(' ')) {
+  while (cursor.take_blank()) {
   }
   ParsedPath parsed;
   Path& path = parsed.path;
-  if (!cursor.take('<')) return std::unexpected(PathError::syntax);
-  if (direction == Direction::reverse && cursor.peek() == '>') {
+  const bool brackets = cursor.take('<');
+  if (brackets && direction == Direction::reverse && cursor.peek() == '>') {
     path.null = true;
   } else if (direction == Direction::reverse || !bare_postmaster(cursor, path.mailbox)) {
-    if (!skip_source_route(cursor) || !mailbox(cursor, path.mailbox)) return std::unexpected(cursor.error());
+    if (brackets && !skip_source_route(cursor)) return std::unexpected(cursor.error());
+    if (!mailbox(cursor, path.mailbox)) return std::unexpected(cursor.error());
     if (is_too_long(path.mailbox)) return std::unexpected(PathError::too_long);
   }
-  if (!cursor.take('>')) return std::unexpected(cursor.error());
+  if (brackets && !cursor.take('>')) return std::unexpected(cursor.error());
   if (!cursor.at_end() && !cursor.take(' ')) return std::unexpected(PathError::syntax);
+  path.bare_dots = cursor.bare_dots();
+  parsed.odd_form = !brackets || path.bare_dots || path.mailbox.local.size() > local_part_octets ||
+                    path.mailbox.domain.contains('_');
   path.utf8 = allow_utf8 && (has_eight_bit(path.mailbox.local) || has_eight_bit(path.mailbox.domain));
   parsed.parameters = cursor.rest();
   return parsed;
@@ -245,7 +251,7 @@ bool is_valid_utf8_label(std::string_view label) {
   while (!label.empty()) {
     const std::size_t octets = is_ascii(label[0]) ? 1 : utf8_visible_octets(label);
     if (octets == 0) return false;
-    if (octets == 1 && !is_alnum(label[0]) && label[0] != '-') return false;
+    if (octets == 1 && !domain_octet[static_cast<unsigned char>(label[0])]) return false;
     label.remove_prefix(octets);
   }
   return true;
@@ -263,13 +269,13 @@ bool is_valid_utf8_domain(std::string_view domain) {
 std::string to_string(const Mailbox& mailbox) {
   std::string out;
   out.reserve(plain_octets(mailbox));
-  append_mailbox(out, mailbox);
+  append_mailbox(out, mailbox, false);
   return out;
 }
 
 void append_wire(std::string& out, const Path& path) {
   out += '<';
-  if (!path.null) append_mailbox(out, path.mailbox);
+  if (!path.null) append_mailbox(out, path.mailbox, path.bare_dots);
   out += '>';
 }
 
@@ -302,7 +308,7 @@ bool is_valid_domain(std::string_view domain, bool allow_utf8) {
   if (domain.back() == '.') return false;
   std::size_t label = 0;  // where it begins
   for (std::size_t at = 0;; ++at) {
-    while (at < domain.size() && is_alnum(domain[at])) ++at;
+    while (at < domain.size() && (is_alnum(domain[at]) || domain[at] == '_')) ++at;
     const bool end = at == domain.size();
     const char c = end ? '.' : domain[at];
     if (!is_ascii(c)) return allow_utf8 && is_valid_utf8_domain(domain);

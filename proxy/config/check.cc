@@ -69,6 +69,8 @@ void check_names(const Check& check) {
   add_all(upstreams, "upstream", check.config.upstreams);
   add_all(networks, "network", policy.networks);
   // One name space for all kinds of rules: a refusal, a journal line and a metric name only the rule.
+  for (const policy::StrictnessRow& row : policy::strictness_rows())
+    rules.add(std::string(row.name), "policy.strictness");
   rules.add(policy.identity.name, "policy.identity.name");
   rules.add(policy.outside.spoof_name, "policy.outside.spoof_name");
   rules.add(policy.outside.relay_name, "policy.outside.relay_name");

@@ -113,6 +113,22 @@ void check_grants(const Check& check, const Known& known) {
   }
 }
 
+void check_strictness(const Check& check) {
+  const policy::Settings& policy = check.config.policy;
+  for (const policy::StrictnessRow& row : policy::strictness_rows()) {
+    const auto own = policy.strictness.own[static_cast<std::size_t>(row.rule)];
+    if (row.relaxed != policy::Relaxed::without_identity ||
+        own.value_or(policy::Mode::enforce) == policy::Mode::enforce) {
+      continue;
+    }
+    if (policy::judges_authors(policy)) {
+      check.error("policy.strictness." + std::string(row.name),
+                  "keeps the author unambiguous: it stays in `enforce` while policy.identity.mode, "
+                  "policy.outside.spoof_mode or a [[domain_rule]] that checks headers is in `enforce`");
+    }
+  }
+}
+
 }  // namespace
 
 void check_networks(const Check& check) {
@@ -138,6 +154,7 @@ void check_rules(const Check& check) {
     check_groups(check, known, !rule.exempt_groups.empty(), path + ".exempt_groups");
   }
   check_grants(check, known);
+  check_strictness(check);
 }
 
 }  // namespace portcullis::config

@@ -140,10 +140,10 @@ struct Config {
   std::string path;  // the file this came from
   std::vector<PemFile> pem_files;
   std::string hostname;
-  std::uint32_t workers = 1;  // 0 in the file: one per CPU
-  std::string user, group;    // to drop to after binding; empty: stay
-  std::uint32_t received_fields_max = 50;
-  std::uint64_t memory_octets_max = 0;  // 0: by the control group's
+  std::uint32_t workers = 1;                // 0 in the file: one per CPU
+  std::string user, group;                  // to drop to after binding; empty: stay
+  std::uint32_t received_fields_max = 100;  // RFC 5321 6.3
+  std::uint64_t memory_octets_max = 0;      // 0: by the control group's
   std::uint32_t drain_seconds = 30;
   Tls tls;
   CertificateLogin certificate_login;

@@ -243,15 +243,19 @@ std::expected<void, std::string> Walk::header(const Question& question) {
     block += (i == 0 ? "To: " : ",\r\n ") + smtp::to_string(recipients_[i].mailbox);
   }
   block += recipients_.empty() ? "\r\n" : "\r\n\r\n";
-  const auto facts = smtp::parse_header(block, {.smtputf8 = true, .require_from = true});
-  if (!facts) {
-    report_ += fmt::format("{:<44} reject: {}: {}\n", "header From: " + author, facts.error().field,
-                           facts.error().reason);
+  const bool notice = reverse_path_.null && client_.account == nullptr;
+  const smtp::HeaderReport report = smtp::parse_header(block, {.smtputf8 = true, .notice = notice});
+  for (const smtp::HeaderFinding& finding : report.findings) {
+    const policy::Verdict verdict = chain_.strict(policy::Stage::header, finding.rule,
+                                                  {550, "5.6.0", finding.field + ": " + finding.reason});
+    if (verdict.hits.empty()) continue;
+    show("header From: " + author, verdict);
+    if (verdict.action == policy::Action::accept) continue;
     if (refused_by_.empty()) refused_by_ = "the header";
     return {};
   }
   const policy::Verdict verdict =
-      chain_.header(client_, {&reverse_path_, &parameters_, accepted_}, *facts, now_);
+      chain_.header(client_, {&reverse_path_, &parameters_, accepted_}, report.facts, now_);
   show("header From: " + author, verdict);
   if (verdict.action != policy::Action::accept && refused_by_.empty()) refused_by_ = "the header";
   return {};

@@ -94,7 +94,7 @@ std::vector<Row<Draft>> file_rows() {
                     "control group of the service or container allows, if it has a bound."),
       row_of<Draft>("received_fields_max", config(&Config::received_fields_max), count(5, 1000),
                     "A message with more Received fields than this is in a loop and is refused "
-                    "(RFC 5321 6.3)."),
+                    "(RFC 5321 6.3 asks for at least 100)."),
   };
 }
 

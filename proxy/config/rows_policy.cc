@@ -1,5 +1,6 @@
 // Who may do what: [policy], [[network]], [[grant]], [[domain_rule]], [[usage]], [[rate]],
 // [limits.connections]. Every rule has a name, which its refusals carry, and a mode.
+#include "policy/verdict.h"
 #include "proxy/config/rows.h"
 
 namespace portcullis::config {
@@ -30,7 +31,9 @@ const Table<IdentityRule>& identity_table() {
           row("name", &R::name, name(), "The rule's name."),
           row("mode", &R::mode, mode(), mode_help),
           row("allow_null_reverse_path", &R::allow_null_reverse_path, boolean(),
-              "Accept `MAIL FROM:<>` after a login."),
+              "Accept `MAIL FROM:<>` after a login, as read receipts have it (RFC 8098), when From is an "
+              "address "
+              "of the account; rates count such a message like any other."),
           row("check_header", &R::check_header, boolean(),
               "Look at From and Sender, not only at the reverse-path."),
           row("check_resent", &R::check_resent, boolean(), "Look at Resent-From and Resent-Sender too."),
@@ -58,6 +61,30 @@ const Table<OutsideRule>& outside_table() {
   return table;
 }
 
+// Rules that may never be relaxed have no key.
+const Table<policy::StrictnessSettings>& strictness_table() {
+  using S = policy::StrictnessSettings;
+  static const Table<S> table = [] {
+    Table<S> made{
+        "How strictly commands and headers are read (docs/header-strictness.md). A rule that keeps the "
+        "author "
+        "unambiguous stays in `enforce` while an enforced rule judges authors: [policy.identity], "
+        "[policy.outside] or a [[domain_rule]] that checks headers.",
+        {defaulting(row("mode", &S::mode, mode(),
+                        "The mode of all rules here that enforce and are not given a mode of their own."),
+                    "\"enforce\"")},
+        {}};
+    for (const policy::StrictnessRow& rule : policy::strictness_rows()) {
+      if (rule.relaxed == policy::Relaxed::never) continue;
+      const auto own = [index = static_cast<std::size_t>(rule.rule)](S& s) -> auto& { return s.own[index]; };
+      made.rows.push_back(defaulting(row_of<S>(std::string(rule.name), own, mode(), std::string(rule.help)),
+                                     '"' + std::string(policy::name_of(rule.initial)) + '"'));
+    }
+    return made;
+  }();
+  return table;
+}
+
 }  // namespace
 
 const Table<Settings>& policy_table() {
@@ -67,7 +94,8 @@ const Table<Settings>& policy_table() {
           "rate_keys_max", &Settings::rate_keys_max, count(1000, 100000000),
           "Logins, addresses or networks each [[rate]] keeps count of; beyond it the oldest are forgotten.")},
       {child<Settings>("identity", &Settings::identity, identity_table()),
-       child<Settings>("outside", &Settings::outside, outside_table())}};
+       child<Settings>("outside", &Settings::outside, outside_table()),
+       child<Settings>("strictness", &Settings::strictness, strictness_table())}};
   return table;
 }
 

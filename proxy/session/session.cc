@@ -231,8 +231,9 @@ std::string_view Session::consume(std::string_view bytes, Now now, Effects& fx) 
 
 std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) {
   const bool sasl = input_ == Input::sasl;
+  const bool response = sasl || smtp::starts_with_ignoring_case(bytes, "AUTH ");
   const smtp::LineResult line =
-      smtp::next_line(bytes, sasl ? smtp::limits::auth_line_octets : smtp::limits::command_line_octets);
+      smtp::next_line(bytes, response ? smtp::limits::auth_line_octets : smtp::limits::command_line_octets);
   if (line.status == smtp::LineStatus::need_more) return 0;
   if (line.status != smtp::LineStatus::line) {
     line_fault(static_cast<int>(line.status), now, fx);
@@ -289,28 +290,33 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
 }
 
 void Session::line_fault(int status, Now now, Effects& fx) {
-  switch (static_cast<smtp::LineStatus>(status)) {
-    case smtp::LineStatus::bare_lf:
-      violation(metrics::Violation::bare_lf);
-      bye(smtp::Verb::unknown, 554, "5.5.2", "Lines must end with CRLF, not with a bare LF",
-          metrics::CloseReason::policy, "bare_lf", now, fx);
-      return;
-    case smtp::LineStatus::bare_cr:
-      violation(metrics::Violation::bare_cr);
-      bye(smtp::Verb::unknown, 554, "5.5.2", "Lines must end with CRLF, not with a bare CR",
-          metrics::CloseReason::policy, "bare_cr", now, fx);
-      return;
-    case smtp::LineStatus::nul:
-      violation(metrics::Violation::nul);
-      bye(smtp::Verb::unknown, 554, "5.5.2", "NUL is not allowed in commands", metrics::CloseReason::policy,
-          "nul", now, fx);
-      return;
-    default:
-      violation(metrics::Violation::line_too_long);
-      bye(smtp::Verb::unknown, 500, "5.5.6", "Line too long", metrics::CloseReason::policy, "line_too_long",
-          now, fx);
-      return;
-  }
+  struct Fault {
+    metrics::Violation type;
+    smtp::Reply reply;
+    std::string_view detail;
+  };
+  const auto fault = [status]() -> Fault {
+    switch (static_cast<smtp::LineStatus>(status)) {
+      case smtp::LineStatus::bare_lf:
+        return {metrics::Violation::bare_lf,
+                {554, "5.5.2", "Lines must end with CRLF, not with a bare LF"},
+                "bare_lf"};
+      case smtp::LineStatus::bare_cr:
+        return {metrics::Violation::bare_cr,
+                {554, "5.5.2", "Lines must end with CRLF, not with a bare CR"},
+                "bare_cr"};
+      case smtp::LineStatus::nul:
+        return {metrics::Violation::nul, {554, "5.5.2", "NUL is not allowed in commands"}, "nul"};
+      default:
+        return {metrics::Violation::line_too_long, {500, "5.5.6", "Line too long"}, "line_too_long"};
+    }
+  }();
+  violation(fault.type);
+  const policy::Verdict verdict =
+      policies_->chain.strict(policy::Stage::command, smtp::Strictness::command_line, fault.reply);
+  note_hits(verdict);
+  bye(smtp::Verb::unknown, fault.reply.code, fault.reply.enhanced, fault.reply.text,
+      metrics::CloseReason::policy, fault.detail, now, fx, policies_->chain.rule_names()[verdict.rule]);
 }
 
 // --- replies --------------------------------------------------------------------------------------
@@ -395,13 +401,14 @@ void Session::bye(std::uint16_t code, std::string_view enhanced, std::string_vie
 }
 
 void Session::bye(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
-                  metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx) {
+                  metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx,
+                  std::string_view rule) {
   if (finished_) return;
   // What is still owed can not be answered in time any more: in its place comes the same farewell, so
   // that no command goes without its one reply.
   const smtp::Reply farewell = reason == metrics::CloseReason::quit
                                    ? smtp::Reply{code, std::string(enhanced), std::string(text)}
-                                   : refusal(code, enhanced, text);
+                                   : refusal(code, enhanced, text, rule);
   const bool owed = owes_replies();
   while (ledger_.has_open()) ledger_.settle(farewell);
   flush_ledger(fx);

@@ -114,7 +114,8 @@ class Session {
   void close(metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
   // `to`: the command that the farewell answers; without: none.
   void bye(ReplyTo to, std::uint16_t code, std::string_view enhanced, std::string_view text,
-           metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx);
+           metrics::CloseReason reason, std::string_view detail, Now now, Effects& fx,
+           std::string_view rule = {});
   void bye(std::uint16_t code, std::string_view enhanced, std::string_view text, metrics::CloseReason reason,
            std::string_view detail, Now now, Effects& fx);
   bool content_waits_for_reply() const;
@@ -161,8 +162,11 @@ class Session {
   void mail(std::string_view argument, Now now, Effects& fx);
   void rcpt(std::string_view argument, Now now, Effects& fx);
   bool mail_allowed(Now now, Effects& fx);
-  void refuse_recipient(const smtp::Mailbox& recipient, smtp::Reply reply, std::string_view rule,
-                        Effects& fx);
+  bool begin_transaction(std::string_view argument, Now now, Effects& fx);
+  bool mail_passed(const policy::Verdict& verdict, Now now, Effects& fx);
+  void refuse_mail(smtp::Reply reply, std::string_view rule, Now now, Effects& fx);
+  void refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule, Effects& fx);
+  bool recipient_passed(std::string_view recipient, const policy::Verdict& verdict, Effects& fx);
   void send_rcpt(std::size_t index, Effects& fx);
   void send_envelope(Effects& fx);
   void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
@@ -196,6 +200,11 @@ class Session {
   void content_complete(Now now, Effects& fx);
   void refuse_message(smtp::Reply reply, std::string_view rule, Effects& fx);
   bool passed(const policy::Verdict& verdict, Effects& fx);
+  // Whether the message may go on although `rule` found something in it.
+  bool tolerated(policy::Stage stage, smtp::Strictness rule, const smtp::Reply& reply, Effects& fx) {
+    return passed(policies_->chain.strict(stage, rule, reply), fx);
+  }
+  smtp::HeaderReport read_header() const;
   policy::TransactionFacts transaction_facts() const;
 
   // --- session_forward.cc: to the upstream
@@ -225,7 +234,7 @@ class Session {
   };
   void write_transaction(const Transaction& t, const smtp::XAttributes* forwarded,
                          metrics::MessageResult result, const FinalReply& told, Now now);
-  void note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply, std::string_view rule);
+  void note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule);
   void note_upstream_reply(const smtp::Reply& reply);  // that decides about the message
   void note_hits(const policy::Verdict& verdict);
   void note_refusal(ReplyTo to, const smtp::Reply& reply);  // outside of a transaction

@@ -44,7 +44,8 @@ void Session::auth(std::string_view argument, Now now, Effects& fx) {
   }
   sasl_ = std::make_unique<smtp::SaslExchange>(*mechanism);
   if (blank == std::string_view::npos) return sasl_step(std::nullopt, now, fx);
-  const std::string_view initial = argument.substr(blank + 1);
+  std::string_view initial = argument.substr(blank);
+  while (initial.starts_with(' ')) initial.remove_prefix(1);
   if (initial == "=") return sasl_step(std::string_view(), now, fx);
   std::optional<std::string> decoded = smtp::decode_base64(initial);
   if (!decoded) {

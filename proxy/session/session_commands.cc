@@ -173,8 +173,13 @@ smtp::Extensions Session::offered() const {
 
 void Session::ehlo(std::string_view argument, bool extended, Now now, Effects& fx) {
   const smtp::Verb verb = extended ? smtp::Verb::ehlo : smtp::Verb::helo;
+  const smtp::Reply unnamed = {501, "5.5.4", "A domain name or address literal is needed"};
+  if (argument.empty()) return refuse(verb, unnamed.code, unnamed.enhanced, unnamed.text, fx);
   if (!smtp::is_valid_helo(argument)) {
-    return refuse(verb, 501, "5.5.4", "A domain name or address literal is needed", fx);
+    const auto verdict =
+        policies_->chain.strict(policy::Stage::command, smtp::Strictness::helo_name, unnamed);
+    note_hits(verdict);
+    if (verdict.action != policy::Action::accept) return refuse_by_rule(verb, verdict, fx);
   }
   // RFC 5321 4.1.4: a repeated EHLO resets like RSET.
   if (transaction_) {
@@ -183,7 +188,7 @@ void Session::ehlo(std::string_view argument, bool extended, Now now, Effects& f
   }
   forwarded_.reset();
   mail_refused_ = false;
-  helo_ = argument;
+  helo_ = smtp::helo_text(argument);
   extended_ = extended;
   if (!extended) return say(verb, 250, {}, env_.config.hostname, fx);
   answer(verb, smtp::render_ehlo(offered(), env_.config.hostname + " greets " + helo_), fx);

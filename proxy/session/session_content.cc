@@ -183,7 +183,8 @@ void Session::take_content(smtp::Slices& slices, Now now, Effects& fx) {
     if (!c.header_done) {
       slice.remove_prefix(c.header.feed(slice));
       if (c.header.too_large()) {
-        refuse_message(refusal(552, "5.3.4", "Message header is too large"), {}, fx);
+        tolerated(policy::Stage::header, smtp::Strictness::header_limit,
+                  {552, "5.3.4", "Message header is too large"}, fx);
         break;
       }
       if (!c.header.complete()) continue;
@@ -241,16 +242,18 @@ void Session::judge_eight_bit(Effects& fx) {
 
 void Session::content_fault(smtp::BodyFault fault, Now, Effects& fx) {
   if (transaction_->refusal) return;
+  const auto found = [&](metrics::Violation type, smtp::Strictness rule, const char* text) {
+    violation(type);
+    tolerated(policy::Stage::message, rule, {550, "5.6.0", text}, fx);
+  };
   switch (fault) {
     case smtp::BodyFault::bare_lf:
-      violation(metrics::Violation::bare_lf);
-      return refuse_message(refusal(550, "5.6.0", "Message has a line that ends with a bare LF"), {}, fx);
+      return found(metrics::Violation::bare_lf, smtp::Strictness::message_bare_lf,
+                   "Message has a line that ends with a bare LF");
     case smtp::BodyFault::bare_cr:
-      violation(metrics::Violation::bare_cr);
-      return refuse_message(refusal(550, "5.6.0", "Message has a bare CR"), {}, fx);
+      return found(metrics::Violation::bare_cr, smtp::Strictness::message_bare_cr, "Message has a bare CR");
     case smtp::BodyFault::nul:
-      violation(metrics::Violation::nul);
-      return refuse_message(refusal(550, "5.6.0", "Message has a NUL octet"), {}, fx);
+      return found(metrics::Violation::nul, smtp::Strictness::message_nul, "Message has a NUL octet");
     case smtp::BodyFault::none:
       return;
   }
@@ -264,19 +267,27 @@ bool Session::passed(const policy::Verdict& verdict, Effects& fx) {
   return false;
 }
 
+smtp::HeaderReport Session::read_header() const {
+  const Transaction& t = *transaction_;
+  const bool notice = t.reverse_path.null && account_ == nullptr;
+  return smtp::parse_header(t.content->header.block(), {.smtputf8 = t.mail.smtputf8, .notice = notice});
+}
+
 void Session::header_complete(Now now, Effects& fx) {
   Transaction& t = *transaction_;
   Content& c = *t.content;
   c.header_done = true;
-  auto facts = smtp::parse_header(c.header.block(), {t.mail.smtputf8, true});
-  if (!facts) {
-    return refuse_message(
-        refusal(550, "5.6.0", "Message header refused: " + facts.error().field + ": " + facts.error().reason),
-        {}, fx);
+  smtp::HeaderReport header = read_header();
+  c.facts = std::move(header.facts);
+  for (const smtp::HeaderFinding& finding : header.findings) {
+    const smtp::Reply reply = {550, "5.6.0",
+                               "Message header refused: " + finding.field + ": " + finding.reason};
+    if (!tolerated(policy::Stage::header, finding.rule, reply, fx)) return;
   }
-  c.facts = std::move(*facts);
-  if (c.facts.received_fields > env_.config.received_fields_max) {
-    return refuse_message(refusal(554, "5.4.6", "Too many Received fields: the message is looping"), {}, fx);
+  if (c.facts.received_fields > policies_->config.received_fields_max &&
+      !tolerated(policy::Stage::header, smtp::Strictness::received_loop,
+                 {554, "5.4.6", "Too many Received fields: the message is looping"}, fx)) {
+    return;
   }
   const policy::Verdict verdict = judge(metrics::Stage::header, [&] {
     return policies_->chain.header(client_facts(), transaction_facts(), c.facts, wall_seconds(now));
@@ -301,6 +312,7 @@ void Session::content_complete(Now now, Effects& fx) {
   }
   if (!t.refusal) {
     c.mime_facts = c.mime.finish();
+    c.mime_facts.limit_exceeded |= c.facts.ambiguous_content;
     const policy::Verdict verdict = judge(metrics::Stage::message, [&] {
       return policies_->chain.message(client_facts(), transaction_facts(), {c.octets, c.mime_facts},
                                       wall_seconds(now), t.charges);
@@ -322,6 +334,9 @@ void Session::refuse_message(smtp::Reply reply, std::string_view rule, Effects& 
   if (t.refusal) return;
   t.refusal = std::move(reply);
   t.rule = rule;
+  // What came of the header goes into the journal.
+  if (!std::exchange(t.content->header_done, true)) t.content->facts = read_header().facts;
+  t.content->header.release();
   t.content->held.clear();
   t.content->held.shrink_to_fit();
   leave_upstream(fx);

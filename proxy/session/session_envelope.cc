@@ -11,6 +11,8 @@ namespace portcullis::session {
 
 namespace {
 
+constexpr std::size_t recorded_octets = 320;  // in the journal, of a path that could not be read
+
 smtp::Reply path_fault(smtp::PathError error, bool reverse) {
   switch (error) {
     case smtp::PathError::utf8_not_allowed:
@@ -22,6 +24,10 @@ smtp::Reply path_fault(smtp::PathError error, bool reverse) {
   }
   return {501, reverse ? "5.1.7" : "5.1.3",
           reverse ? "Bad sender address syntax" : "Bad recipient address syntax"};
+}
+
+smtp::Reply odd_form(bool reverse) {
+  return {501, reverse ? "5.1.7" : "5.1.3", "Address is not written as RFC 5321 4.1.2 requires"};
 }
 
 }  // namespace
@@ -38,6 +44,50 @@ bool Session::mail_allowed(Now, Effects& fx) {
   return false;
 }
 
+// The transaction exists from here on, and a refusal leaves a record of it.
+bool Session::begin_transaction(std::string_view argument, Now now, Effects& fx) {
+  using smtp::Strictness;
+  transaction_ = std::make_unique<Transaction>();
+  Transaction& t = *transaction_;
+  t.number = ++transactions_;
+  t.started_ms = now.mono_ms;
+  const auto found = [&](Strictness rule, const smtp::Reply& reply) {
+    return mail_passed(policies_->chain.strict(policy::Stage::mail, rule, reply), now, fx);
+  };
+  const smtp::Extensions offer = offered();
+  auto parsed = smtp::parse_mail_argument(argument, offer.smtputf8 && smtp::has_smtputf8_parameter(argument));
+  if (!parsed) {
+    t.reverse_path_text = argument.substr(0, recorded_octets);
+    return found(Strictness::address_syntax, path_fault(parsed.error(), true));
+  }
+  t.reverse_path = std::move(parsed->path);
+  auto parameters = smtp::parse_mail_parameters(parsed->parameters, offer);
+  if (!parameters) return found(Strictness::parameter_syntax, parameters.error());
+  if (parsed->odd_form && !found(Strictness::address_form, odd_form(true))) return false;
+  if (parameters->size_octets.value_or(0) > *offer.size) {
+    refuse_mail({552, "5.3.4", "Message is larger than this server accepts"}, {}, now, fx);
+    return false;
+  }
+  t.mail = std::move(*parameters);
+  return true;
+}
+
+bool Session::mail_passed(const policy::Verdict& verdict, Now now, Effects& fx) {
+  note_hits(verdict);
+  if (verdict.action == policy::Action::accept) return true;
+  refuse_mail(verdict.reply, policies_->chain.rule_names()[verdict.rule], now, fx);
+  return false;
+}
+
+void Session::refuse_mail(smtp::Reply reply, std::string_view rule, Now now, Effects& fx) {
+  transaction_->rule = rule;
+  ++errors_;
+  reply = signed_refusal(std::move(reply), rule);
+  answer(smtp::Verb::mail, reply, fx);
+  end_transaction(reply.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred,
+                  &reply, now, fx);
+}
+
 void Session::mail(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::mail;
   mail_refused_ = true;
@@ -47,38 +97,11 @@ void Session::mail(std::string_view argument, Now now, Effects& fx) {
                                              (account_ ? MemoryPressure::critical : MemoryPressure::high)) {
     return refuse(verb, 452, "4.3.1", "Short of memory, try again later", fx);
   }
-  const smtp::Extensions offer = offered();
-  const bool utf8 = offer.smtputf8 && smtp::has_smtputf8_parameter(argument);
-  auto parsed = smtp::parse_mail_argument(argument, utf8);
-  if (!parsed) {
-    const smtp::Reply fault = path_fault(parsed.error(), true);
-    return refuse(verb, fault.code, fault.enhanced, fault.text, fx);
-  }
-  auto parameters = smtp::parse_mail_parameters(parsed->parameters, offer);
-  if (!parameters) {
-    return refuse(verb, parameters.error().code, parameters.error().enhanced, parameters.error().text, fx);
-  }
-  if (parameters->size_octets.value_or(0) > *offer.size) {
-    return refuse(verb, 552, "5.3.4", "Message is larger than this server accepts", fx);
-  }
-  transaction_ = std::make_unique<Transaction>();
-  transaction_->number = ++transactions_;
-  transaction_->started_ms = now.mono_ms;
-  transaction_->reverse_path = std::move(parsed->path);
-  transaction_->mail = std::move(*parameters);
+  if (!begin_transaction(argument, now, fx)) return;
   const policy::Verdict verdict = judge(metrics::Stage::mail, [&] {
     return policies_->chain.mail(client_facts(), transaction_facts(), wall_seconds(now));
   });
-  note_hits(verdict);
-  if (verdict.action != policy::Action::accept) {
-    transaction_->rule = policies_->chain.rule_names()[verdict.rule];
-    ++errors_;
-    const smtp::Reply reply = signed_refusal(verdict.reply, transaction_->rule);
-    answer(verb, reply, fx);
-    end_transaction(reply.permanent() ? metrics::MessageResult::rejected : metrics::MessageResult::deferred,
-                    &reply, now, fx);
-    return;
-  }
+  if (!mail_passed(verdict, now, fx)) return;
   mail_refused_ = false;
   say(verb, 250, "2.1.0", "Ok", fx);
 }
@@ -91,14 +114,22 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   }
   if (!account_stands(false, now, fx)) return;
   Transaction& t = *transaction_;
+  const auto found = [&](std::string_view recipient, smtp::Strictness rule, const smtp::Reply& reply) {
+    return recipient_passed(recipient, policies_->chain.strict(policy::Stage::rcpt, rule, reply), fx);
+  };
   const auto parsed = smtp::parse_rcpt_argument(argument, t.mail.smtputf8);
   if (!parsed) {
-    const smtp::Reply fault = path_fault(parsed.error(), false);
-    return refuse(verb, fault.code, fault.enhanced, fault.text, fx);
+    found(argument.substr(0, recorded_octets), smtp::Strictness::address_syntax,
+          path_fault(parsed.error(), false));
+    return;
   }
+  const std::string recipient = smtp::to_string(parsed->path.mailbox);
   auto parameters = smtp::parse_rcpt_parameters(parsed->parameters, offered());
-  const smtp::Mailbox& recipient = parsed->path.mailbox;
-  if (!parameters) return refuse_recipient(recipient, signed_refusal(parameters.error()), {}, fx);
+  if (!parameters) {
+    found(recipient, smtp::Strictness::parameter_syntax, parameters.error());
+    return;
+  }
+  if (parsed->odd_form && !found(recipient, smtp::Strictness::address_form, odd_form(false))) return;
   if (t.recipients.size() >= listener_.settings.limits.recipients) {
     return refuse_recipient(recipient, refusal(452, "4.5.3", "Too many recipients for one message"), {}, fx);
   }
@@ -106,11 +137,7 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
     return policies_->chain.rcpt(client_facts(), transaction_facts(), parsed->path, wall_seconds(now),
                                  t.charges);
   });
-  note_hits(verdict);
-  if (verdict.action != policy::Action::accept) {
-    const std::string& rule = policies_->chain.rule_names()[verdict.rule];
-    return refuse_recipient(recipient, signed_refusal(verdict.reply, rule), rule, fx);
-  }
+  if (!recipient_passed(recipient, verdict, fx)) return;
   if (t.upstream_refusal) return refuse_recipient(recipient, *t.upstream_refusal, {}, fx);
   t.recipients.push_back(parsed->path);
   t.recipient_parameters.push_back(std::move(*parameters));
@@ -126,7 +153,15 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   }
 }
 
-void Session::refuse_recipient(const smtp::Mailbox& recipient, smtp::Reply reply, std::string_view rule,
+bool Session::recipient_passed(std::string_view recipient, const policy::Verdict& verdict, Effects& fx) {
+  note_hits(verdict);
+  if (verdict.action == policy::Action::accept) return true;
+  const std::string& rule = policies_->chain.rule_names()[verdict.rule];
+  refuse_recipient(recipient, signed_refusal(verdict.reply, rule), rule, fx);
+  return false;
+}
+
+void Session::refuse_recipient(std::string_view recipient, smtp::Reply reply, std::string_view rule,
                                Effects& fx) {
   ++errors_;
   ++transaction_->refused;
@@ -324,7 +359,8 @@ void Session::settle_recipient(smtp::Reply reply) {
     ++transaction_->refused;
     ++errors_;
   }
-  note_recipient(transaction_->recipients[ledger_.first_open().recipient].mailbox, reply, {});
+  const std::size_t recipient = ledger_.first_open().recipient;
+  note_recipient(smtp::to_string(transaction_->recipients[recipient].mailbox), reply, {});
   ledger_.settle(std::move(reply));
 }
 

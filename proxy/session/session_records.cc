@@ -43,15 +43,14 @@ metrics::PeerRecord Session::peer_record(AddressText& address) const {
   return peer;
 }
 
-void Session::note_recipient(const smtp::Mailbox& recipient, const smtp::Reply& reply,
-                             std::string_view rule) {
+void Session::note_recipient(std::string_view recipient, const smtp::Reply& reply, std::string_view rule) {
   using metrics::RecipientResult;
   env_.shard.add<metrics::Metric::recipients>(reply.positive()    ? RecipientResult::accepted
                                               : reply.permanent() ? RecipientResult::rejected
                                                                   : RecipientResult::deferred);
   Transaction& t = *transaction_;
   if (t.recipient_records.full()) return;
-  t.recipient_records.add(smtp::to_string(recipient), reply.code, text_of(reply), rule);
+  t.recipient_records.add(recipient, reply.code, text_of(reply), rule);
   if (reply.positive()) return;
   t.refused_recipients.for_good = t.refused_recipients.for_good && reply.permanent();
   t.refused_recipients.reply = reply;
@@ -127,7 +126,9 @@ void Session::write_transaction(const Transaction& t, const smtp::XAttributes* f
     record.forwarded_id = forwarded->ident;
   }
   record.result = result_names[static_cast<std::size_t>(result)];
-  const std::string reverse_path = t.reverse_path.null ? "<>" : smtp::to_string(t.reverse_path.mailbox);
+  const std::string reverse_path = !t.reverse_path_text.empty() ? t.reverse_path_text
+                                   : t.reverse_path.null        ? "<>"
+                                                                : smtp::to_string(t.reverse_path.mailbox);
   record.reverse_path = reverse_path;
   record.recipients = t.recipient_records.json();
   record.recipients_total = t.accepted + t.refused;

@@ -84,6 +84,7 @@ struct Transaction {
   std::int64_t content_started_ms = 0;
   std::int64_t ended_ms = 0;  // end of the message sent to the upstream
   smtp::Path reverse_path;
+  std::string reverse_path_text;  // as it came, where it could not be read
   smtp::MailParameters mail;
   std::vector<smtp::Path> recipients;  // passed policy; the upstream may still refuse some
   std::vector<smtp::RcptParameters> recipient_parameters;

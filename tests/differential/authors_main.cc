@@ -8,7 +8,7 @@
 int main() {
   std::string text;
   while (std::getline(std::cin, text, '\0')) {
-    const auto mailboxes = portcullis::smtp::parse_author_list(text, false);
+    const auto mailboxes = portcullis::smtp::parse_author_list(text, {});
     if (!mailboxes) {
       std::cout << '!' << mailboxes.error();
     } else {

@@ -105,7 +105,7 @@ HEADERS = {
     "8 bit in a name": ("From: <{me}>\r\nFrom\u00a0: <{admin}>\r\n", "a line that is not a field"),
     # size
     "behind many fields": ("X: y\r\n" * 2001 + "From: <{me}>\r\n", "too many fields"),
-    "behind a long field": ("X: " + "y" * 66000 + "\r\nFrom: <{me}>\r\n", ""),
+    "behind a long field": ("X: " + "y" * 66000 + "\r\nFrom: <{me}>\r\n", None),
     "long name": ("From: " + "x" * 70000 + " <{admin}>\r\n", ""),
     # honest mail
     "honest": ("From: Honest Name <{me}>\r\n", None),

@@ -30,7 +30,7 @@ std::string collect(std::string_view content, std::size_t piece) {
 }
 
 void check_authors(const HeaderFacts& facts, const HeaderOptions& options) {
-  require(!options.require_from || !facts.from.empty());
+  require(options.notice || !facts.from.empty());
   require(facts.from.size() <= 1 || facts.sender.size() == 1);
   for (const auto& author : facts.from) {
     const auto& [local, domain] = author.mailbox;
@@ -45,17 +45,24 @@ void check_authors(const HeaderFacts& facts, const HeaderOptions& options) {
   require(count_mailboxes(facts.from_text) >= facts.from.size());
 }
 
+// Unless the configuration says otherwise.
+bool is_enforced(const HeaderFinding& finding) {
+  return finding.rule != Strictness::header_line && finding.rule != Strictness::field_once;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
-  const HeaderOptions options{.smtputf8 = (data[0] & 1) != 0, .require_from = (data[0] & 2) == 0};
+  const HeaderOptions options{.smtputf8 = (data[0] & 1) != 0, .notice = (data[0] & 2) != 0};
   const std::size_t piece = std::size_t{1} + data[0] / 4;
   const std::string_view content(reinterpret_cast<const char*>(data + 1), size - 1);
   const std::string block = collect(content, content.size());
   require(block == collect(content, piece));
   for (const std::string_view text : {std::string_view(block), content}) {
-    if (const auto facts = parse_header(text, options)) check_authors(*facts, options);
+    const HeaderReport report = parse_header(text, options);
+    require(report.findings.size() <= strictness_count);
+    if (std::ranges::none_of(report.findings, is_enforced)) check_authors(report.facts, options);
   }
   return 0;
 }

@@ -23,7 +23,7 @@ void check(Parse parse, std::string_view prefix, std::string_view argument, bool
   const std::string wire = to_wire(parsed->path);
   require(wire.size() <= limits::path_octets);
   require(wire.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos);
-  require(parsed->path.mailbox.local.size() <= limits::local_part_octets);
+  require(parsed->path.mailbox.local.size() <= limits::path_octets);
   require(parsed->path.mailbox.local.find('@') == std::string::npos);
   require(parsed->path.mailbox.domain.empty() || is_valid_domain(parsed->path.mailbox.domain, allow_utf8));
   require(allow_utf8 || !parsed->path.utf8);

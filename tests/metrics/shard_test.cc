@@ -200,6 +200,7 @@ TEST(Labels, FollowTheEnumsOfOthers) {
   EXPECT_EQ(ours(Dim::stage, policy::Stage::rcpt), "rcpt");
   EXPECT_EQ(ours(Dim::stage, policy::Stage::header), "header");
   EXPECT_EQ(ours(Dim::stage, policy::Stage::message), "message");
+  EXPECT_EQ(ours(Dim::stage, policy::Stage::command), "command");
   static_assert(policy::action_count == action_values.size() + 1);
   EXPECT_EQ(action_index(policy::Action::defer), Action::defer);
   EXPECT_EQ(action_index(policy::Action::reject), Action::reject);

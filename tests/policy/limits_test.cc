@@ -341,6 +341,25 @@ TEST(Quota, ABrokenStoreDefersOrAllows) {
   EXPECT_EQ(outcome(chain, session.rcpt(chain, "1@y.example")), "451 4.3.0 strict");
 }
 
+TEST(Rates, ANullReversePathAfterALoginCountsForTheDomainOfTheLogin) {
+  Settings s = plain();
+  s.rates = {
+      {.name = "domain", .key = RateKey::reverse_path_domain, .unit = RateUnit::messages, .amount = 1}};
+  MemoryCounters counters(100);
+  const Chain chain(s, counters);
+  Session session;
+  session.login("alice@example.com");
+  session.mail(chain, "");
+  EXPECT_EQ(outcome(chain, session.rcpt(chain, "a@x.example")), "accept");
+  session.mail(chain, "");
+  EXPECT_EQ(outcome(chain, session.rcpt(chain, "a@x.example")), "450 4.7.1 domain");
+  Session stranger;
+  for (int i = 0; i < 3; ++i) {
+    stranger.mail(chain, "");
+    EXPECT_EQ(outcome(chain, stranger.rcpt(chain, "a@example.com")), "accept") << "bounces are not counted";
+  }
+}
+
 TEST(Chain, NamesEveryRuleOnce) {
   Settings s = plain();
   s.domain_rules = {{.name = "d"}};
@@ -348,8 +367,10 @@ TEST(Chain, NamesEveryRuleOnce) {
   s.rates = {{.name = "rate-recipients"}};
   MemoryCounters counters(100);
   const Chain chain(s, counters);
-  EXPECT_EQ(chain.rule_names(), (std::vector<std::string>{"identity", "local-sender", "relay", "d", "u",
-                                                          "rate-recipients", "connections"}));
+  std::vector<std::string> names = {"identity", "local-sender",    "relay",      "d",
+                                    "u",        "rate-recipients", "connections"};
+  for (const StrictnessRow& row : strictness_rows()) names.emplace_back(row.name);
+  EXPECT_EQ(chain.rule_names(), names);
   EXPECT_EQ(chain.rule_names()[chain.connections_rule()], "connections");
 }
 

@@ -39,7 +39,7 @@ TEST(Spoof, EnvelopeOfAuthenticatedClients) {
       {"alice@example.com", {}, {}, "bob@example.com", refused},
       {"alice@example.com", {}, {}, "alice@example.org", refused},
       {"alice@example.com", {}, {}, "alice@sub.example.com", refused},
-      {"alice@example.com", {}, {}, "", refused},
+      {"alice@example.com", {}, {}, "", "accept"},  // and its From is judged
       {"alice@example.com", {}, {}, "ali\u200bce@example.com", refused},
       {"alice@xn--bcher-kva.example", {}, {}, "alice@b\u00fccher.example", "accept"},
       {"alice", {"a.liddell@example.com", "*@wonder.example"}, {}, "a.liddell@example.com", "accept"},
@@ -67,11 +67,32 @@ TEST(Spoof, EnvelopeOfAuthenticatedClients) {
 
 TEST(Spoof, NullReversePathOnlyWhereAllowed) {
   Settings s = settings();
-  s.identity.allow_null_reverse_path = true;
+  s.identity.allow_null_reverse_path = false;
   MemoryCounters counters(100);
   const Chain chain(s, counters);
   Session session;
-  EXPECT_EQ(outcome(chain, session.login("alice@example.com").mail(chain, "")), "accept");
+  EXPECT_EQ(outcome(chain, session.login("alice@example.com").mail(chain, "")), "553 5.7.1 identity");
+}
+
+// Read receipts (RFC 8098): nothing but the header names the sender of such a message.
+TEST(Spoof, NullReversePathNeedsAnOwnFrom) {
+  Settings s = settings();
+  s.domain_rules = {{.name = "employees", .domains = {"example.com"}, .check_header = false}};
+  for (const bool check_header : {true, false}) {
+    s.identity.check_header = check_header;
+    MemoryCounters counters(100);
+    const Chain chain(s, counters);
+    Session session;
+    session.login("alice@example.com", {"alice@other.example"});
+    EXPECT_EQ(outcome(chain, session.mail(chain, "")), "accept");
+    EXPECT_EQ(outcome(chain, session.header(chain, header_from("alice@example.com"))), "accept");
+    EXPECT_EQ(outcome(chain, session.header(chain, header_from("bob@example.com"))), "550 5.7.1 identity");
+    EXPECT_EQ(outcome(chain, session.header(chain, {})), "550 5.7.1 identity") << "nobody is not alice";
+    EXPECT_EQ(outcome(chain, session.header(chain, header_from("alice@other.example"))),
+              "550 5.7.1 employees");
+    session.mail(chain, "alice@example.com");
+    EXPECT_EQ(outcome(chain, session.header(chain, header_from("alice@other.example"))), "accept");
+  }
 }
 
 TEST(Spoof, EveryHeaderMailboxMustBeOwned) {

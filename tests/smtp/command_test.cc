@@ -32,7 +32,9 @@ TEST(ParseCommand, Table) {
       {"DATA \t", Verb::data, ""},
       {"BDAT 10 LAST", Verb::bdat, "10 LAST"},
       {"RSET", Verb::rset, ""},
-      {"NOOP  two blanks", Verb::noop, " two blanks"},
+      {"NOOP  two blanks", Verb::noop, "two blanks"},
+      {"MAIL  FROM:<a@b.example>", Verb::mail, "FROM:<a@b.example>"},
+      {"EHLO \t x", Verb::ehlo, "x"},
       {"VRFY a", Verb::vrfy, "a"},
       {"EXPN a", Verb::expn, "a"},
       {"HELP", Verb::help, ""},
@@ -75,6 +77,25 @@ TEST(ParseCommand, EveryVerbIsKnownByItsName) {
   }
   EXPECT_EQ(name_of(Verb::http), "HTTP");
   EXPECT_EQ(name_of(Verb::unknown), "other");
+}
+
+TEST(HeloText, IsFitForAReceivedField) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"mx.example.com", "mx.example.com"},
+      {"[192.0.2.1]", "[192.0.2.1]"},
+      {"[fe80::1%eth0]", "[fe80::1%eth0]"},
+      {"B\xc3\xbcro PC", "B??ro?PC"},
+      {"(none)", "?none?"},
+      {"<host>", "?host?"},
+      {"[192.0.2.1", "?192.0.2.1"},
+      {"a;b\"c\\d,e@f", "a?b?c?d?e?f"},
+      {"a\x01\x7f\t", "a???"},
+      {std::string(300, 'a'), std::string(255, 'a')},
+  };
+  for (const auto& [argument, text] : cases) {
+    EXPECT_EQ(helo_text(ExactBuffer(argument).view()), text) << argument;
+    EXPECT_TRUE(is_valid_helo(text)) << argument;
+  }
 }
 
 TEST(IsValidHelo, Table) {

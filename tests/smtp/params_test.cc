@@ -50,6 +50,12 @@ TEST(MailParameters, ReadsAllOfThem) {
   EXPECT_EQ(mail("SIZE=18446744073709551615")->size_octets, 18446744073709551615U);
 }
 
+// Lower-case digits and a bare '=' are written as RFC 3461 has them.
+TEST(MailParameters, XtextGoesOnInOneSpelling) {
+  EXPECT_EQ(mail("ENVID=a+3db=+2Bc")->envid, "a+3Db+3D+2Bc");
+  EXPECT_EQ(rcpt("ORCPT=rfc822;SRS0=ab=cd+2btag@b.example")->orcpt, "rfc822;SRS0+3Dab+3Dcd+2Btag@b.example");
+}
+
 TEST(MailParameters, RefusesBadOnes) {
   const std::string bad[] = {
       "SIZE",
@@ -70,10 +76,8 @@ TEST(MailParameters, RefusesBadOnes) {
       "SMTPUTF8 SMTPUTF8",
       "AUTH",
       "AUTH=",
-      "AUTH=a=b",
       "AUTH=+4",
       "AUTH=+zz",
-      "AUTH=+2b",
       "AUTH=a+00b",
       "AUTH=a+0D+0Ab",
       "AUTH=+FF",
@@ -85,7 +89,6 @@ TEST(MailParameters, RefusesBadOnes) {
       "ENVID=",
       "ENVID=+0A",
       "ENVID=+C3+A9",
-      "ENVID=a=b",
       "ENVID=" + std::string(101, 'a'),
       "SIZE=1\tBODY=7BIT",
       "SIZE=1\x01",
@@ -145,7 +148,6 @@ TEST(RcptParameters, RefusesBadOnes) {
       "ORCPT=rfc822;",
       "ORCPT=;a@b",
       "ORCPT=rfc(822);a@b",
-      "ORCPT=rfc822;a=b",
       "ORCPT=rfc822;a+0Ab",
       "ORCPT=rfc822;+0",
       "ORCPT=rf(c;a@b",
@@ -185,10 +187,10 @@ TEST(BdatArgument, Table) {
   EXPECT_TRUE(reads("10", 10, false));
   EXPECT_TRUE(reads("10 LAST", 10, true));
   EXPECT_TRUE(reads("10 last", 10, true));
+  EXPECT_TRUE(reads("10  LAST", 10, true));
   EXPECT_TRUE(reads("18446744073709551615", 18446744073709551615U, false));
-  for (const char* text :
-       {"", "LAST", " 10", "10  LAST", "10 ", "10 LAST ", "10 LAST x", "10 LAS", "-1", "+1", "0x10", "1e3",
-        "18446744073709551616", "000000000000000000001", "10\tLAST", "10 10"}) {
+  for (const char* text : {"", "LAST", " 10", "10 LAST ", "10 LAST x", "10 LAS", "-1", "+1", "0x10", "1e3",
+                           "18446744073709551616", "000000000000000000001", "10\tLAST", "10 10"}) {
     EXPECT_FALSE(parse(text).has_value()) << text;
   }
 }
@@ -201,7 +203,8 @@ TEST(Xtext, RoundTripsEveryOctet) {
   EXPECT_EQ(decode_xtext(ExactBuffer(encoded).view()), octets);
   EXPECT_EQ(encode_xtext("a+b=c d"), "a+2Bb+3Dc+20d");
   EXPECT_EQ(decode_xtext(""), "");
-  for (const char* text : {"+", "+2", "+2b", "+2G", "a=b", "a b", "\x7f", "\xc3\xa9", "+ 2B"}) {
+  EXPECT_EQ(decode_xtext("a+2b+3d=c"), "a+==c") << "what mail servers write";
+  for (const char* text : {"+", "+2", "+2G", "a b", "\x7f", "\xc3\xa9", "+ 2B"}) {
     EXPECT_FALSE(decode_xtext(ExactBuffer(text).view()).has_value()) << text;
   }
 }

@@ -116,7 +116,7 @@ TEST_F(ExplainTest, header_from_and_sender_are_judged) {
   question_.sender = "boss@example.com";
   EXPECT_THAT(ask(), HasSubstr("rule identity: reject (sender)"));
   question_.sender = "alice@example.com, bob@example.com";
-  EXPECT_THAT(ask(), HasSubstr("reject: Sender: "));
+  EXPECT_THAT(ask(), HasSubstr("reject: 550 5.6.0 Sender: several mailboxes (rule author_count)"));
 }
 
 TEST_F(ExplainTest, groups_and_owned_addresses_count) {
@@ -179,6 +179,10 @@ TEST_F(ExplainTest, null_reverse_path) {
   EXPECT_THAT(ask(), HasSubstr("a message needs a From"));
   question_.header_from = "MAILER-DAEMON@example.net";
   EXPECT_THAT(ask(), HasSubstr("MAIL FROM:<>"));
+  question_.header_from = "MAILER-DAEMON <>";
+  EXPECT_THAT(ask(), HasSubstr("would be passed on"));
+  question_.header_from = "root";
+  EXPECT_THAT(ask(), HasSubstr("(rule author_syntax)"));
 }
 
 TEST_F(ExplainTest, without_a_message_the_login_is_told) {
