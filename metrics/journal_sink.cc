@@ -153,6 +153,7 @@ std::uint64_t JournalSink::write_stream(std::string_view lines) {
     }
     torn_ = chunk[static_cast<std::size_t>(written) - 1] != '\n';
     lines.remove_prefix(static_cast<std::size_t>(written));
+    if (stopped_) last_progress_ = std::chrono::steady_clock::now();
   }
   return 0;
 }
@@ -169,12 +170,21 @@ void JournalSink::take_back(std::string_view written, std::int64_t size_before) 
   torn_ = ::lseek(fd_, whole, SEEK_SET) < 0;
 }
 
+// The grace begins with the first look after the stop, and is not given again to each batch.
+bool JournalSink::out_of_patience() {
+  if (!stopping_.load()) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (!stopped_) stopped_ = last_progress_ = now;
+  return now - *last_progress_ >= std::chrono::seconds(stop_grace_seconds) ||
+         now - *stopped_ >= std::chrono::seconds(stop_patience_seconds);
+}
+
 bool JournalSink::wait_writable() {
-  for (int waited = 0; waited < stop_grace_seconds || !stopping_.load(); ++waited) {
+  constexpr int look_ms = 100;  // for the stop
+  while (!out_of_patience()) {
     pollfd poll_fd{.fd = fd_, .events = POLLOUT, .revents = 0};
-    const int ready = ::poll(&poll_fd, 1, 1000);
+    const int ready = ::poll(&poll_fd, 1, look_ms);
     if (ready > 0 || (ready < 0 && errno != EINTR)) return true;  // write() tells what is wrong
-    if (!stopping_.load()) waited = -1;                           // the grace begins with the stop
   }
   return false;
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,7 +22,8 @@ class JournalSink {
   JournalSink(const JournalSink&) = delete;
   JournalSink& operator=(const JournalSink&) = delete;
 
-  static constexpr int stop_grace_seconds = 5;
+  static constexpr int stop_grace_seconds = 1;     // without progress
+  static constexpr int stop_patience_seconds = 5;  // for all that is left together
 
   // Writes whole lines. Returns how many records were lost.
   std::uint64_t write(std::string_view lines);
@@ -37,6 +40,7 @@ class JournalSink {
   bool send_datagram(std::string_view line);
   bool wait_writable();
   void take_back(std::string_view written, std::int64_t size_before);
+  bool out_of_patience();
 
   const JournalSettings& settings_;
   const std::atomic<bool>& stopping_;
@@ -45,6 +49,8 @@ class JournalSink {
   const bool to_journald_;
   bool torn_ = false;        // the last write ended inside a line
   int seconds_refused_ = 0;  // since the syslog daemon last took a record
+  std::optional<std::chrono::steady_clock::time_point> last_progress_;  // since the stop
+  std::optional<std::chrono::steady_clock::time_point> stopped_;
 };
 
 }  // namespace portcullis::metrics
