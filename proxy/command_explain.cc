@@ -77,6 +77,8 @@ void load_state(const config::Config& config, policy::MemoryCounters& counters, 
   const auto store = state::SqliteStore::open({.path = copy.string()}, counters, &lockout);
   if (!store) {
     fmt::print(stderr, "{}; rates are shown as if nothing had been sent yet\n", store.error());
+  } else if (!(*store)->damage().empty()) {
+    fmt::print(stderr, "{} is damaged; rates are shown as if nothing had been sent yet\n", config.state_path);
   }
 }
 

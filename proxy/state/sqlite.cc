@@ -4,7 +4,9 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <ctime>
 #include <system_error>
 
 namespace portcullis::state {
@@ -15,27 +17,26 @@ constexpr int busy_timeout_ms = 2000;  // a predecessor that is just stopping
 std::string error_text(sqlite3* database) { return sqlite3_errmsg(database); }
 
 // SQLite would create the file with the process's umask; logins and addresses are in it.
-std::expected<void, std::string> create_private(const std::string& path) {
+std::expected<void, Database::Error> create_private(const std::string& path) {
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0) {
-    return std::unexpected("can not open the state file " + path + ": " +
-                           std::generic_category().message(errno));
+    return std::unexpected(Database::Error{"can not open the state file " + path + ": " +
+                                           std::generic_category().message(errno)});
   }
   ::close(file);
   return {};
 }
 
-std::string explain(const std::string& path, sqlite3* database) {
+Database::Error explain(const std::string& path, sqlite3* database) {
   switch (sqlite3_errcode(database)) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return "the state file " + path + " is in use by another process";
+      return {"the state file " + path + " is in use by another process"};
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-      return "the state file " + path + " is damaged or no state file (" + error_text(database) +
-             "): move it away to start with empty counters";
+      return {"the state file " + path + " is damaged or no state file (" + error_text(database) + ")", true};
     default:
-      return "can not use the state file " + path + ": " + error_text(database);
+      return {"can not use the state file " + path + ": " + error_text(database)};
   }
 }
 
@@ -71,7 +72,7 @@ std::string Statement::text(int column) const {
 
 std::int64_t Statement::number(int column) const { return sqlite3_column_int64(statement_.get(), column); }
 
-std::expected<Database, std::string> Database::open(const std::string& path) {
+std::expected<Database, Database::Error> Database::open(const std::string& path) {
   if (auto created = create_private(path); !created) return std::unexpected(created.error());
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
@@ -91,10 +92,36 @@ std::expected<Database, std::string> Database::open(const std::string& path) {
   const auto row = check->step();
   if (!row) return std::unexpected(explain(path, raw));
   if (check->text(0) != "ok") {
-    return std::unexpected("the state file " + path + " is damaged (" + check->text(0) +
-                           "): move it away to start with empty counters");
+    return std::unexpected(Error{"the state file " + path + " is damaged (" + check->text(0) + ")", true});
   }
   return database;
+}
+
+bool Database::is_damaged() const {
+  const int code = sqlite3_errcode(database_.get()) & 0xff;
+  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
+std::expected<std::string, std::string> Database::set_aside(const std::string& path) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  std::array<char, 32> stamp{};
+  if (::gmtime_r(&now, &utc) == nullptr ||
+      std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc) == 0) {
+    return std::unexpected(std::string("no time"));
+  }
+  std::string aside = path + ".damaged-" + stamp.data();
+  for (int i = 2; ::access(aside.c_str(), F_OK) == 0; ++i) {
+    aside = path + ".damaged-" + stamp.data() + '-' + std::to_string(i);
+  }
+  // The log first: it must never be applied to the next file.
+  for (const char* suffix : {"-wal", "-shm", ""}) {
+    if (::rename((path + suffix).c_str(), (aside + suffix).c_str()) == 0) continue;
+    if (errno == ENOENT && *suffix != '\0') continue;
+    return std::unexpected("can not move " + path + suffix +
+                           " away: " + std::generic_category().message(errno));
+  }
+  return aside;
 }
 
 std::expected<void, std::string> Database::run(const char* sql) {

@@ -38,14 +38,23 @@ class Statement {
 
 class Database {
  public:
+  struct Error {
+    std::string text;  // what is wrong with the file
+    bool damaged =
+        false;  // what is in it cannot be read; a full disk or a missing permission is something else
+  };
   // Opens or creates the file, readable by its owner only, and takes it for this process alone.
-  // The error says what is wrong with the file and what to do about it.
-  static std::expected<Database, std::string> open(const std::string& path);
+  static std::expected<Database, Error> open(const std::string& path);
+  // Moves a file that nobody has open, with its log, to a name beside it that says when it was damaged.
+  // Returns that name.
+  static std::expected<std::string, std::string> set_aside(const std::string& path);
 
   std::expected<void, std::string> run(const char* sql);
   // Ends a transaction that failed. Where SQLite ended it itself this does nothing.
   void roll_back();
   std::expected<Statement, std::string> prepare(const char* sql);
+  // Whether the last call that failed did so because of what is in the file.
+  bool is_damaged() const;
   std::expected<std::int64_t, std::string> number(const char* sql);  // of one row and column
 
  private:

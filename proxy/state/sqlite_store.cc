@@ -1,6 +1,8 @@
 #include "proxy/state/sqlite_store.h"
 
 #include <charconv>
+#include <exception>
+#include <system_error>
 
 namespace portcullis::state {
 namespace {
@@ -62,24 +64,44 @@ std::expected<void, std::string> finish(Statement& statement) {
 
 }  // namespace
 
-std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(Options options,
-                                                                           MemoryCounters& counters,
-                                                                           Lockout* lockout) {
+std::expected<std::unique_ptr<SqliteStore>, SqliteStore::Failure> SqliteStore::try_open(
+    const Options& options, MemoryCounters& counters, Lockout* lockout) {
   auto database = Database::open(options.path);
-  if (!database) return std::unexpected(database.error());
-  if (!options.clock) {
-    options.clock = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
-  }
-  std::unique_ptr<SqliteStore> store(
-      new SqliteStore(std::move(options), std::move(*database), counters, lockout));
+  if (!database) return std::unexpected(Failure{database.error().text, database.error().damaged});
+  std::unique_ptr<SqliteStore> store(new SqliteStore(options, std::move(*database), counters, lockout));
   for (const auto step : {&SqliteStore::prepare_schema, &SqliteStore::load_counters,
                           &SqliteStore::load_known_networks, &SqliteStore::load_blocks}) {
     if (auto done = (store.get()->*step)(); !done) {
-      return std::unexpected("can not load the state file " + store->options_.path + ": " + done.error());
+      return std::unexpected(
+          Failure{"can not load the state file " + store->options_.path + ": " + done.error(),
+                  store->odd_rows_ || store->database_.is_damaged()});
     }
   }
-  store->thread_ = std::thread([raw = store.get()] { raw->run(); });
   return store;
+}
+
+std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(Options options,
+                                                                           MemoryCounters& counters,
+                                                                           Lockout* lockout) {
+  if (!options.clock) {
+    options.clock = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
+  }
+  auto store = try_open(options, counters, lockout);
+  if (!store && store.error().damaged) {
+    const std::string found = store.error().text;
+    const auto aside = Database::set_aside(options.path);
+    if (!aside) return std::unexpected(found + "; " + aside.error());
+    store = try_open(options, counters, lockout);
+    if (store) (*store)->damage_ = found + "; it is now " + *aside + ", and counters begin empty";
+  }
+  if (!store) return std::unexpected(store.error().text);
+  try {
+    (*store)->thread_ = std::thread([raw = store->get()] { raw->run(); });
+  } catch (const std::system_error& error) {
+    return std::unexpected("the thread that writes the state file cannot be started: " +
+                           error.code().message());
+  }
+  return std::move(*store);
 }
 
 SqliteStore::SqliteStore(Options options, Database database, MemoryCounters& counters, Lockout* lockout)
@@ -126,6 +148,7 @@ std::expected<void, std::string> SqliteStore::load_counters() {
         rows->text(0), rows->text(1), static_cast<std::uint32_t>(rows->number(2)), {}};
     record.window.newest_slot = rows->number(3);
     if (!read_amounts(rows->text(4), record.window)) {
+      odd_rows_ = true;
       return std::unexpected("bad amounts for " + record.limit + " of " + record.key);
     }
     counters_.restore(record, now);
@@ -148,6 +171,7 @@ std::expected<void, std::string> SqliteStore::load_known_networks() {
       record = {rows->text(0), {}};
     }
     const auto network = policy::parse_network(rows->text(1));
+    odd_rows_ = !network;
     if (!network) return std::unexpected("bad network " + rows->text(1) + " of " + record.login);
     record.networks.push_back({*network, static_cast<std::int32_t>(rows->number(2))});
   }
@@ -166,6 +190,7 @@ std::expected<void, std::string> SqliteStore::load_blocks() {
     const Lockout::Block block{rows->text(0), policy::parse_network(rows->text(1)),
                                WallTime(std::chrono::seconds(rows->number(2)))};
     if (!block.network && !rows->text(1).empty()) {
+      odd_rows_ = true;
       return std::unexpected("bad network " + rows->text(1) + " of a block");
     }
     lockout_->restore(block, now);
@@ -176,7 +201,11 @@ void SqliteStore::run() {
   std::unique_lock lock(mutex_);
   while (!stop_requested_.wait_for(lock, options_.interval, [this] { return stopping_; })) {
     lock.unlock();
-    flush();
+    try {
+      flush();
+    } catch (const std::exception& error) {  // no memory: the next time again
+      if (options_.on_error) options_.on_error(error.what());
+    }
     lock.lock();
   }
 }

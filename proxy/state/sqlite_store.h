@@ -4,7 +4,8 @@
 //
 //   auto store = SqliteStore::open({.path = "/var/lib/portcullis/state.db", .on_error = count},
 //                                  counters, lockout.get());
-//   if (!store) die(store.error());   // unreadable, damaged, in use, of a newer version
+//   if (!store) die(store.error());   // unreadable, in use, of a newer version, of another program
+//   if (!(*store)->damage().empty()) record((*store)->damage());   // moved aside, counters began empty
 //   ...                               // before the first session, and kept until after the last
 //   store->reset();                   // writes everything
 //
@@ -41,6 +42,7 @@ class SqliteStore {
   };
   // NOLINTEND(readability-redundant-member-init)
 
+  // A damaged file is moved aside and a new one begun: mail must not wait for a postmaster.
   // Loads what the file holds into `counters` and `lockout` (may be null), both of which outlive the
   // store, and starts writing behind.
   static std::expected<std::unique_ptr<SqliteStore>, std::string> open(Options options,
@@ -50,10 +52,20 @@ class SqliteStore {
   SqliteStore(const SqliteStore&) = delete;
   SqliteStore& operator=(const SqliteStore&) = delete;
 
+  // What was found and done when the file was damaged; empty: it was not.
+  const std::string& damage() const { return damage_; }
+
   // Writes what changed, now. False when it could not (on_error was called).
   bool flush();
 
  private:
+  struct Failure {
+    std::string text;
+    bool damaged = false;
+  };
+  static std::expected<std::unique_ptr<SqliteStore>, Failure> try_open(const Options& options,
+                                                                       policy::MemoryCounters& counters,
+                                                                       policy::Lockout* lockout);
   SqliteStore(Options options, Database database, policy::MemoryCounters& counters, policy::Lockout* lockout);
 
   std::expected<void, std::string> prepare_schema();
@@ -82,6 +94,8 @@ class SqliteStore {
   std::mutex mutex_;
   std::condition_variable stop_requested_;
   bool stopping_ = false;
+  bool odd_rows_ = false;  // found while loading
+  std::string damage_;
   std::thread thread_;
 };
 

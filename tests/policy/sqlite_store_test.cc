@@ -217,7 +217,7 @@ TEST_F(SqliteStoreTest, AFloodOfKeysDoesNotFillTheFile) {
   store->reset();
   {
     auto file = Database::open(path_);
-    ASSERT_TRUE(file.has_value()) << file.error();
+    ASSERT_TRUE(file.has_value()) << file.error().text;
     EXPECT_LE(file->number("SELECT count(*) FROM counters").value_or(-1), 100);
   }
   MemoryCounters again(100);
@@ -233,7 +233,7 @@ TEST_F(SqliteStoreTest, OddRowsDoNoHarm) {
     MemoryCounters counters(100);
     open(counters);
     auto file = Database::open(path_);
-    ASSERT_TRUE(file.has_value()) << file.error();
+    ASSERT_TRUE(file.has_value()) << file.error().text;
     for (const char* sql :
          {"INSERT INTO counters VALUES ('a', 'k', 60, 9223372036854775807, '1 0 0 0 0 0 0 0 0 0 0 0 0', "
           "9223372036854775807)",
@@ -258,15 +258,16 @@ TEST_F(SqliteStoreTest, OddRowsDoNoHarm) {
 }
 
 TEST_F(SqliteStoreTest, SaysWhatIsWrongWithTheFile) {
-  std::ofstream(path_) << std::string(8192, 'x');
-  EXPECT_THAT(open_error(), testing::HasSubstr("damaged or no state file"));
   path_ = directory_ / "missing" / "state.db";
   EXPECT_THAT(open_error(), testing::HasSubstr("No such file or directory"));
   path_ = directory_;
   EXPECT_THAT(open_error(), testing::HasSubstr("can not open the state file"));
 }
 
-TEST_F(SqliteStoreTest, RefusesADamagedFile) {
+// What is in the file cannot be read: it is kept under another name, and mail goes on.
+class DamagedFile : public SqliteStoreTest, public testing::WithParamInterface<std::string> {};
+
+TEST_P(DamagedFile, IsMovedAsideAndANewOneBegun) {
   {
     MemoryCounters counters(10000);
     const auto store = open(counters);
@@ -279,11 +280,53 @@ TEST_F(SqliteStoreTest, RefusesADamagedFile) {
   }
   const auto size = std::filesystem::file_size(path_);
   ASSERT_GT(size, 65536U);
-  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(8192);
-  file << std::string(16384, '\x5a');
-  file.close();
-  EXPECT_THAT(open_error(), testing::HasSubstr("damaged"));
+  if (GetParam() == "rows") {
+    auto file = Database::open(path_);
+    ASSERT_TRUE(file && file->run("UPDATE counters SET amounts = 'x' WHERE key LIKE 'user7%'"));
+  } else if (GetParam() == "no_database") {
+    std::ofstream(path_) << std::string(8192, 'x');
+  } else if (GetParam() == "cut_short") {
+    std::filesystem::resize_file(path_, size / 2 + 100);
+  } else {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(GetParam() == "header" ? 0 : 8192);
+    file << std::string(16384, '\x5a');
+  }
+  const auto count_files = [this] {
+    return std::distance(std::filesystem::directory_iterator(directory_), {});
+  };
+  const auto before = count_files();
+  MemoryCounters counters(100);
+  const auto store = open(counters);
+  ASSERT_NE(store, nullptr);
+  EXPECT_THAT(store->damage(), testing::HasSubstr("it is now " + path_.string() + ".damaged-"));
+  EXPECT_GE(count_files(), before + 1) << "the old file is kept";
+  ASSERT_TRUE(counters.charge(quota(3), today(), false));
+  EXPECT_TRUE(store->flush());
+  EXPECT_EQ(errors_, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(SqliteStoreTest, DamagedFile,
+                         testing::Values("rows", "no_database", "cut_short", "header", "pages"),
+                         [](const auto& tested) { return tested.param; });
+
+TEST_F(SqliteStoreTest, AFileThatMayNotBeWrittenIsNotDamaged) {
+  {
+    MemoryCounters counters(100);
+    open(counters);
+  }
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  const std::string error = open_error();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, old_handler);
+  EXPECT_THAT(error, testing::HasSubstr("can not use the state file"));
+  EXPECT_THAT(error, testing::Not(testing::HasSubstr("damaged")));
+  EXPECT_TRUE(std::filesystem::exists(path_));
 }
 
 TEST_F(SqliteStoreTest, RefusesOtherVersionsAndOtherPrograms) {
