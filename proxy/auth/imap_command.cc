@@ -10,6 +10,7 @@ namespace portcullis::auth {
 namespace {
 
 constexpr std::size_t quoted_octets_max = 1000;
+constexpr std::size_t pieces_max = 3;  // login and secret as literals
 
 bool has(std::string_view text, std::string_view any) {
   return text.find_first_of(any) != std::string_view::npos;
@@ -20,11 +21,15 @@ bool is_quotable(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
 }
 
+// Here and below room is made before a secret is appended: a string that grows leaves a copy of what it held
+// in memory that nobody wipes.
+
 // An astring (RFC 3501 section 9): quoted where that is allowed, else a synchronizing literal, which
 // ends the piece.
 void append_string(ImapCommand& command, std::string_view text) {
   std::string& piece = command.pieces.back();
   if (is_quotable(text)) {
+    piece.reserve(piece.size() + 2 * text.size() + 5);  // with what may follow
     piece += '"';
     for (const char c : text) {
       if (c == '"' || c == '\\') piece += '\\';
@@ -34,11 +39,14 @@ void append_string(ImapCommand& command, std::string_view text) {
     return;
   }
   piece += '{' + std::to_string(text.size()) + "}\r\n";
-  command.pieces.emplace_back(text);
+  std::string& literal = command.pieces.emplace_back();
+  literal.reserve(text.size() + 5);
+  literal += text;
 }
 
 ImapCommand with_login(std::string_view tag, std::string_view login, std::string_view secret) {
   ImapCommand command;
+  command.pieces.reserve(pieces_max);
   command.pieces.emplace_back(tag);
   command.pieces.back() += " LOGIN ";
   append_string(command, login);
@@ -54,6 +62,7 @@ ImapCommand with_response(std::string_view tag, std::string_view mechanism, std:
   ImapCommand command;
   std::string encoded = smtp::encode_base64(response);
   smtp::wipe(response);
+  command.pieces.reserve(pieces_max);
   command.pieces.emplace_back(tag);
   command.pieces.back() += " AUTHENTICATE ";
   command.pieces.back() += mechanism;
@@ -63,7 +72,10 @@ ImapCommand with_response(std::string_view tag, std::string_view mechanism, std:
     command.pieces.back() += "\r\n";
     command.pieces.emplace_back();
   }
-  command.pieces.back() += encoded + "\r\n";
+  std::string& last = command.pieces.back();
+  last.reserve(last.size() + encoded.size() + 2);
+  last += encoded;
+  last += "\r\n";
   smtp::wipe(encoded);
   return command;
 }
@@ -99,7 +111,9 @@ std::optional<ImapCommand> login_command(std::string_view tag, smtp::Mechanism m
     case smtp::Mechanism::plain:
     case smtp::Mechanism::login: {
       if (!capabilities.auth_plain) return with_login(tag, login, secret);
-      std::string response(1, '\0');  // RFC 4616: no authzid
+      std::string response;
+      response.reserve(login.size() + secret.size() + 2);
+      response += '\0';  // RFC 4616: no authzid
       response += login;
       response += '\0';
       response += secret;
@@ -115,6 +129,7 @@ std::optional<ImapCommand> login_command(std::string_view tag, smtp::Mechanism m
   if (std::ranges::any_of(login, is_control) || std::ranges::any_of(secret, is_control)) return std::nullopt;
   const bool xoauth2 = mechanism == smtp::Mechanism::xoauth2;
   std::string response = xoauth2 ? "user=" + std::string(login) + '\1' : "n,a=" + gs2_name(login) + ",\1";
+  response.reserve(response.size() + secret.size() + 14);
   response += "auth=Bearer ";
   response += secret;
   response += "\1\1";

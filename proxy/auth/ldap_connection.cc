@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "proxy/auth/ldap_memory.h"
+
 namespace portcullis::auth {
 
 namespace {
@@ -90,6 +92,7 @@ LdapError LdapConnection::error(const char* what, int code) const {
 
 std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend& settings,
                                                               const std::string& url, Deadline deadline) {
+  wipe_ldap_memory();
   LDAP* handle = nullptr;
   if (const int code = ldap_initialize(&handle, url.c_str()); code != LDAP_SUCCESS) {
     return std::unexpected(LdapError{url + ": " + ldap_err2string(code), true});
@@ -195,7 +198,7 @@ std::expected<LdapBindReply, LdapError> LdapConnection::bind(const std::string& 
   LDAPControl policy{oid.data(), {0, nullptr}, 0};
   LDAPControl* controls[] = {&policy, nullptr};
   int id = 0;
-  // libldap copies the password into its buffer, which it does not wipe; ours we do.
+  // libldap copies the password into its buffer, which ldap_memory.h wipes.
   const int sent = ldap_sasl_bind(handle_.get(), dn.c_str(), LDAP_SASL_SIMPLE, &credentials,
                                   static_cast<LDAPControl**>(controls), nullptr, &id);
   smtp::wipe(copy);

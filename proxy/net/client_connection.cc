@@ -1,5 +1,7 @@
 #include "proxy/net/client_connection.h"
 
+#include <openssl/mem.h>
+
 #include <utility>
 
 #include "proxy/auth/tls_reason.h"
@@ -149,6 +151,10 @@ void ClientConnection::on_plain(std::string_view bytes) noexcept {
   session_->client_bytes(bytes, now(), worker_.effects());
   perform();
   worker_.settle();
+  // They lie in the worker's buffer, and nothing refers to them any more.
+  if (session_->took_secret()) {
+    OPENSSL_cleanse(const_cast<char*>(bytes.data()), bytes.size());  // NOLINT: the buffer is ours
+  }
 }
 
 void ClientConnection::on_end(bool reset) noexcept {

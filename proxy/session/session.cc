@@ -77,9 +77,10 @@ void Session::client_bytes(std::string_view bytes, Now now, Effects& fx) {
     const std::string_view rest = consume(bytes, now, fx);
     if (!finished_) pending_.assign(rest);
   } else {
-    pending_.append(bytes);
+    keep(bytes);
     resume(now, fx);
   }
+  if (holds_auth()) secret_arrived_ = true;
   after_event(now, fx);
 }
 
@@ -90,12 +91,32 @@ void Session::next_turn(Now now, Effects& fx) {
   after_event(now, fx);
 }
 
+// Whether what is kept is, or may be the beginning of, AUTH data.
+bool Session::holds_auth() const {
+  if (pending_.empty()) return false;
+  return input_ == Input::sasl || smtp::equals_ignoring_case(std::string_view(pending_).substr(0, 4), "AUTH");
+}
+
+// A string that grows leaves a copy of what it held in memory that nobody wipes (law 6).
+void Session::keep(std::string_view bytes) {
+  if (pending_.size() + bytes.size() > pending_.capacity() && holds_auth()) {
+    std::string grown;
+    grown.reserve(std::max(pending_.size() + bytes.size(), 2 * pending_.capacity()));
+    grown += pending_;
+    smtp::wipe(pending_);
+    pending_ = std::move(grown);
+  }
+  pending_.append(bytes);
+}
+
 void Session::resume(Now now, Effects& fx) {
   if (pending_.empty() || blocked() || turn_spent()) return;
   if (command_waits_ && owes_replies()) return;  // it was looked at already
   // Views of this input may go into the effects, so the effects keep it.
+  const bool secret = holds_auth();
   fx.kept_input.push_back(std::move(pending_));
   pending_.clear();
+  if (secret) smtp::wipe(pending_);  // of a short text a copy is left behind
   const std::string_view rest = consume(fx.kept_input.back(), now, fx);
   if (!finished_) pending_.assign(rest);
   // May have held a password (law 6); nothing of commands is viewed by the effects.
@@ -129,6 +150,7 @@ void Session::client_eof(Now now, Effects& fx) {
 void Session::client_lost(Now now, Effects& fx, std::string_view detail) {
   if (finished_) return;
   eof_ = lost_ = true;
+  if (holds_auth()) smtp::wipe(pending_);
   pending_.clear();
   // The whole message is with the upstream: its answer decides what happened, and the journal tells.
   if (transaction_ && transaction_->upstream == UpstreamState::ended) return;
@@ -164,6 +186,7 @@ void Session::drain(Now now, Effects& fx) {
   draining_ = true;
   // In a handshake nothing can be said, and no mail is under way.
   if (wait_ == Wait::tls) return close(metrics::CloseReason::drain, "", now, fx);
+  if (wait_ == Wait::auth_delay) return wake(now, fx);  // its answer is there: the end waits for no delay
   if (greeted_) after_event(now, fx);
 }
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "policy/facts.h"
@@ -70,6 +71,8 @@ class Session {
   // Octets of the client's that the session keeps at the moment (law 4).
   std::size_t held_octets() const;
   bool finished() const { return finished_; }
+  // Whether bytes given to client_bytes() since the last call had AUTH data: the driver wipes them (law 6).
+  bool took_secret() { return std::exchange(secret_arrived_, false); }
   const std::string& id() const { return id_; }
   XClient xclient() const;  // for a connection bound to this client
   // Whether the client may still have something to say that must be read, so that it hears our last reply.
@@ -97,6 +100,8 @@ class Session {
   std::string_view consume(std::string_view bytes, Now now, Effects& fx);
   std::size_t consume_line(std::string_view bytes, Now now, Effects& fx);
   void resume(Now now, Effects& fx);
+  bool holds_auth() const;
+  void keep(std::string_view bytes);
   void after_event(Now now, Effects& fx);
   bool blocked() const;
   bool turn_spent() const { return steps_ >= steps_of_a_turn; }
@@ -285,8 +290,9 @@ class Session {
   bool may_xforward_ = false;                     // likewise
   std::unique_ptr<smtp::XAttributes> forwarded_;  // for one transaction
   bool tls_used_ = false;
-  bool secret_seen_ = false;  // the bytes at hand had AUTH data
-  bool error_told_ = false;   // the OAuth error challenge was sent
+  bool secret_seen_ = false;     // the bytes at hand had AUTH data
+  bool secret_arrived_ = false;  // since took_secret()
+  bool error_told_ = false;      // the OAuth error challenge was sent
   // RCPT and DATA that a pipelining client sent behind this MAIL are answered 503, and are no violation.
   bool mail_refused_ = false;
   bool may_be_probe_ = false;  // the peer is a load balancer, and speaks for itself

@@ -26,7 +26,7 @@ void Session::count_auth(std::optional<smtp::Mechanism> mechanism, metrics::Auth
 
 void Session::auth(std::string_view argument, Now now, Effects& fx) {
   const smtp::Verb verb = smtp::Verb::auth;
-  secret_seen_ = true;
+  secret_seen_ = secret_arrived_ = true;
   const std::size_t blank = argument.find(' ');
   const std::string_view name = argument.substr(0, blank);
   const std::optional<smtp::Mechanism> mechanism = smtp::mechanism_by_name(name);
@@ -63,7 +63,7 @@ void Session::malformed_auth(std::string_view text, Effects& fx) {
 
 void Session::sasl_line(std::string_view line, Now now, Effects& fx) {
   input_ = Input::command;
-  secret_seen_ = true;
+  secret_seen_ = secret_arrived_ = true;
   arm(Deadline::command, now);
   if (auth_outcome_) return auth_answer(now, fx);  // whatever the client said to the error challenge
   if (line == "*") {
