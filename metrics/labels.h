@@ -45,6 +45,7 @@ enum class Dim : std::uint8_t {
   auth_result,
   backend,
   backend_result,
+  not_asked,
   cache_result,
   auth_scope,
   stage,
@@ -244,6 +245,10 @@ PORTCULLIS_LABEL(BackendResult, backend_result,
                  {"success", "bad_credentials", "backend_error", "disabled", "password_expired",
                   "unsupported"})
 
+// auth::NotAsked.
+enum class NotAsked : std::uint8_t { queue_full, no_worker, breaker_open };
+PORTCULLIS_LABEL(NotAsked, not_asked, {"queue_full", "no_worker", "breaker_open"})
+
 enum class CacheResult : std::uint8_t { hit, miss };
 PORTCULLIS_LABEL(CacheResult, cache_result, {"hit", "miss"})
 
@@ -355,6 +360,7 @@ constexpr std::span<const std::string_view> values_of(Dim dim) {
     PORTCULLIS_CASE(auth_result);
     PORTCULLIS_CASE(backend);
     PORTCULLIS_CASE(backend_result);
+    PORTCULLIS_CASE(not_asked);
     PORTCULLIS_CASE(cache_result);
     PORTCULLIS_CASE(auth_scope);
     PORTCULLIS_CASE(stage);

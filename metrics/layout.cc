@@ -81,6 +81,7 @@ std::string_view label_name(Dim dim) {
       return "type";
     case Dim::connection_reject:
     case Dim::close_reason:
+    case Dim::not_asked:
     case Dim::tls_failure:
     case Dim::failover_reason:
       return "reason";

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,9 @@ struct Account {
   std::vector<std::string> addresses;  // owned besides the login: "local@domain" or "*@domain", canonical
   std::vector<std::string> groups;     // names, canonical
   std::string backend;                 // "file", "ldap", "imap"
+  // Of what the backend had on this account when it vouched for it: another number later means that the
+  // account was changed (auth::Service::look_again). 0: the backend keeps no such number.
+  std::uint64_t version = 0;
 };
 
 // Canonical login: PRECIS UsernameCaseMapped in effect (RFC 8265 3.3: width and case mapped, NFC),

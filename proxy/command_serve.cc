@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -87,6 +88,16 @@ std::string drop_privileges(const config::Config& config) {
   return {};
 }
 
+// Passwords pass through this memory (law 6): no core dumps, and nobody but root looks at it. The leak
+// sanitizer has to look.
+bool keep_out_of_cores() {
+#if defined(__SANITIZE_ADDRESS__)
+  return true;
+#else
+  return prctl(PR_SET_DUMPABLE, 0) == 0;
+#endif
+}
+
 // Keys and evictions of every limit whose name the metrics know.
 void tell_rate_limits(net::Telemetry& telemetry, const policy::MemoryCounters& counters) {
   for (const std::vector<std::string>& name : telemetry.layout.names(metrics::Dim::limit)) {
@@ -107,6 +118,7 @@ int serve(const std::string& path) {
   if (!sockets) return complain(sockets.error(), exit_unavailable);
   const std::string refused = drop_privileges(*config);
   if (!refused.empty()) return complain(refused, exit_unavailable);
+  if (!keep_out_of_cores()) return complain("can not keep memory out of core dumps", exit_unavailable);
 
   auto counters = std::make_shared<policy::MemoryCounters>(config->policy.rate_keys_max);
   net::Lasting lasting;
@@ -144,9 +156,22 @@ int serve(const std::string& path) {
                                            lasting.lockout.get());
     if (!opened) return complain(config->state_path + ": " + opened.error(), exit_unavailable);
     store = std::move(*opened);
+    if (!store->damage().empty()) {
+      lasting.telemetry->shared.add<metrics::Metric::state_store_errors>(metrics::StoreOp::load);
+      lasting.journal->write(metrics::EventRecord{std::chrono::system_clock::now(),
+                                                  metrics::EventRecord::Level::error,
+                                                  "state_damaged",
+                                                  {},
+                                                  {{"detail", store->damage()}},
+                                                  "the state file was damaged and begins anew"});
+    }
+  }
+  if (const auto threads = auth::reserve_workers(*lasting.auth_workers, config->auth); !threads) {
+    return complain(threads.error(), exit_unavailable);
   }
   auto snapshot = net::make_snapshot(config, lasting, nullptr);
   if (!snapshot) return complain(snapshot.error(), exit_config);
+  auth::use_workers(*lasting.auth_workers, config->auth);
   int code = 0;
   {
     lasting.telemetry->exporter.on_scrape(
@@ -165,8 +190,14 @@ int serve(const std::string& path) {
     const auto ran = gateway.run();
     code = ran ? *ran : complain(ran.error(), exit_unavailable);
   }
-  lasting.retirement->wait();  // what it counts is still to be stored
+  lasting.auth_workers->stop();  // what their last answers count is still to be stored
+  store.reset();
   lasting.journal->flush();
+  // A thread may still be inside a library that waits for a directory. It uses what a return would destroy.
+  if (lasting.auth_workers->stuck()) {
+    std::fflush(nullptr);
+    _exit(code);
+  }
   return code;
 }
 

@@ -5,6 +5,7 @@
 
 #include "policy/lockout.h"
 #include "proxy/auth/service.h"
+#include "proxy/auth/workers.h"
 #include "proxy/net/probe.h"
 
 namespace portcullis {
@@ -24,7 +25,9 @@ std::string_view name_of(auth::BackendKind backend) {
 
 void probe_backends(const config::Config& config, std::vector<ProbeLine>& lines) {
   if (config.auth.backends.empty()) return;
-  auth::Service service(config.auth, std::make_shared<policy::Lockout>(config.auth.lockout), {});
+  // Nobody is asked here about a login, so no threads are needed.
+  auth::Service service(config.auth, std::make_shared<policy::Lockout>(config.auth.lockout), {},
+                        std::make_shared<auth::Workers>());
   for (const auto& line : service.probe()) {
     lines.push_back({line.ok, "backend " + std::string(name_of(line.backend)) + ": " + line.text});
   }

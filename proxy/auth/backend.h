@@ -70,8 +70,13 @@ class Backend {
   virtual std::string guessed_login(const std::string& login) const { return login; }
   // Whether it is known without asking that there is an account of just this name.
   virtual bool has(const std::string& /*login*/) const { return false; }
-  // Changes when everything learnt from this backend before is stale (the user file was edited).
+  // Changes when accounts may have changed (the user file was edited).
   virtual std::uint64_t generation() const { return 0; }
+  // Of what is known without asking about an account of just this name: what was learnt about it under
+  // another number is stale. 0: nothing is known, or there is no such account.
+  virtual std::uint64_t version_of(const std::string& /*login*/) const { return 0; }
+  // See Service::look_again().
+  virtual AccountState look_again(policy::Account& /*account*/) const { return AccountState::not_known; }
 };
 
 }  // namespace portcullis::auth

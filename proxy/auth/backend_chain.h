@@ -4,17 +4,18 @@
 // Answers of backends: success, disabled and password_expired are final; bad_credentials and
 // backend_error pass on to the next. When none is left, one backend_error on the way makes the whole
 // answer backend_error (law 5).
+//
+// Equal questions at the same time (login, secret and what is known of the account) are asked once; each who
+// asked gets the answer, and brute-force control looks at each.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "proxy/auth/backend_pool.h"
 #include "proxy/auth/cache.h"
-#include "proxy/auth/keyed_hash.h"
 #include "proxy/auth/service.h"
 
 namespace portcullis::auth {
@@ -22,32 +23,22 @@ namespace portcullis::auth {
 class BackendChain {
  public:
   // `lockout` may be null: no brute-force control.
-  BackendChain(Cache cache, std::shared_ptr<policy::Lockout> lockout, Observer observer);
-  ~BackendChain();  // as ~Service
+  BackendChain(Cache cache, std::shared_ptr<policy::Lockout> lockout, Observer observer,
+               std::shared_ptr<Workers> workers);
+  ~BackendChain();  // requests under way go on and are answered
   BackendChain(const BackendChain&) = delete;
   BackendChain& operator=(const BackendChain&) = delete;
 
   // Asked after those added before. All are added before the first request.
   void add(std::unique_ptr<Backend> backend, const BackendLimits& limits);
+  void add(std::shared_ptr<BackendPool> pool);
   void authenticate(Request request, std::function<void(Outcome)> done);
   std::uint8_t mechanisms() const;
-  void for_each(const std::function<void(Backend&)>& visit);
+  const std::vector<std::shared_ptr<BackendPool>>& pools() const;
 
  private:
-  struct Walk;
-  // `login` canonical, empty when it is not valid.
-  std::optional<Outcome> refusal(const smtp::Credentials& credentials, const std::string& login) const;
-  bool answered_from_cache(Walk& walk);
-  void ask_next(std::shared_ptr<Walk> walk);
-  void took(std::shared_ptr<Walk> walk, Answer answer);
-  void settle(Walk& walk, Answer answer, bool cached);
-  std::uint64_t generation() const;
-  std::string guessed_login(const std::string& login) const;
-
-  std::shared_ptr<policy::Lockout> lockout_;
-  Observer observer_;
-  OutcomeCache cache_;
-  std::vector<std::unique_ptr<BackendPool>> pools_;
+  struct State;
+  std::shared_ptr<State> state_;  // shared with the requests under way
 };
 
 }  // namespace portcullis::auth

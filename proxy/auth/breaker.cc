@@ -2,18 +2,22 @@
 
 namespace portcullis::auth {
 
-bool Breaker::allow(Clock::time_point now) {
+Breaker::Pass Breaker::allow(Clock::time_point now) {
   switch (state_) {
     case State::closed:
-      return true;
+      return Pass::call;
     case State::open:
-      if (now < open_until_) return false;
+      if (now < open_until_) return Pass::no;
       state_ = State::trial;
-      return true;
+      return Pass::trial;
     case State::trial:
-      return false;
+      return Pass::no;
   }
-  return false;
+  return Pass::no;
+}
+
+void Breaker::forgo() {
+  if (state_ == State::trial) state_ = State::open;  // its time is over: the next call is the trial
 }
 
 // Calls that began before the breaker opened end later than that; an answer of any of them proves

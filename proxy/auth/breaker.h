@@ -17,8 +17,11 @@ class Breaker {
   Breaker(std::uint32_t failures, std::chrono::seconds open_for)
       : failures_to_open_(failures), open_for_(open_for) {}
 
-  // Whether a call may be made now. Every allowed call owes one record().
-  bool allow(Clock::time_point now);
+  enum class Pass : std::uint8_t { no, call, trial };
+  // Whether a call may be made now. Every trial owes one record(), or forgo() when it is not made after all.
+  Pass allow(Clock::time_point now);
+  void forgo();
+  bool closed() const { return state_ == State::closed; }
   Change record(bool answered, Clock::time_point now);
 
  private:

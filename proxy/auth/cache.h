@@ -25,7 +25,7 @@ class OutcomeCache {
 
   struct Entry {
     Answer answer;
-    std::uint64_t generation = 0;  // the caller's; see Backend::generation
+    std::uint64_t version = 0;  // the caller's; see Backend::version_of
   };
   // Marks the entry as just used. Expired entries are dropped on the way.
   std::optional<Entry> find(const Digest& key, Clock::time_point now);

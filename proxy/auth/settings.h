@@ -21,10 +21,12 @@ struct BackendLimits {
   std::uint32_t connect_timeout_ms = 3000;  // per server
   std::uint32_t breaker_failures = 5;       // consecutive failures that open the circuit breaker
   std::uint32_t breaker_seconds = 10;       // how long it stays open before one trial request
+  bool operator==(const BackendLimits&) const = default;
 };
 
 struct FileBackend {
   std::string path;
+  bool operator==(const FileBackend&) const = default;
 };
 
 struct LdapBackend {
@@ -45,6 +47,7 @@ struct LdapBackend {
   std::string group_name_attribute = "cn";
   std::string grant_attribute;  // optional: values are addresses the entry may send as
   BackendLimits limits;
+  bool operator==(const LdapBackend&) const = default;
 };
 
 struct ImapBackend {
@@ -55,12 +58,14 @@ struct ImapBackend {
   bool strip_domain = false;  // log in with the local part only
   std::string append_domain;  // owned address for a login without '@'
   BackendLimits limits;
+  bool operator==(const ImapBackend&) const = default;
 };
 
 struct Cache {
   std::uint32_t ttl_seconds = 300;  // 0: no cache
   std::uint32_t negative_ttl_seconds = 10;
   std::uint32_t entries_max = 10000;
+  bool operator==(const Cache&) const = default;
 };
 
 struct Settings {

@@ -14,29 +14,24 @@ namespace portcullis::auth {
 
 namespace {
 
-class Parser {
+class LineParser {
  public:
-  ParsedUserFile parse(std::string_view text);
+  ParsedUserLine parse(std::string_view line);
 
  private:
-  void line(std::string_view line);
   using Canonical = std::optional<std::string> (*)(std::string_view);
   void list(std::string_view field, std::size_t column, const char* what, Canonical canonical,
             std::vector<std::string>& out);
-  void problem(std::size_t offset, std::string text);
+  void problem(std::size_t offset, std::string text) {
+    out_.problems.push_back({0, static_cast<std::uint32_t>(offset + 1), std::move(text)});
+  }
+  void read(std::string_view line);
 
-  ParsedUserFile out_;
-  std::unordered_map<std::string, std::uint32_t> line_of_;
-  std::uint32_t number_ = 0;
+  ParsedUserLine out_;
 };
 
-void Parser::problem(std::size_t offset, std::string text) {
-  if (out_.problems.size() >= user_file_problems_max) return;
-  out_.problems.push_back({number_, static_cast<std::uint32_t>(offset + 1), std::move(text)});
-}
-
-void Parser::list(std::string_view field, std::size_t column, const char* what, Canonical canonical,
-                  std::vector<std::string>& out) {
+void LineParser::list(std::string_view field, std::size_t column, const char* what, Canonical canonical,
+                      std::vector<std::string>& out) {
   if (field.empty()) return;
   for (std::size_t at = 0; at <= field.size();) {
     const std::size_t comma = std::min(field.find(',', at), field.size());
@@ -57,7 +52,7 @@ void Parser::list(std::string_view field, std::size_t column, const char* what, 
   }
 }
 
-void Parser::line(std::string_view line) {
+void LineParser::read(std::string_view line) {
   const std::size_t start = line.find_first_not_of(" \t");
   if (start == std::string_view::npos || line[start] == '#') return;
   if (line.size() > user_line_octets_max) return problem(user_line_octets_max, "the line is too long");
@@ -79,39 +74,62 @@ void Parser::line(std::string_view line) {
   }
   if (fields < 2) return problem(line.size(), "expected login:hash[:addresses[:groups]]");
 
-  UserEntry entry;
-  entry.line = number_;
+  UserEntry& entry = out_.entry;
   auto login = policy::canonical_login(field[0]);
   if (!login) return problem(0, "not a valid login");
   entry.login = std::move(*login);
   entry.hash = field[1];
-  if (const auto text = hash_problem(entry.hash); !text.empty()) problem(column[1], std::string(text));
+  if (!entry.locked()) {
+    if (const auto text = hash_problem(entry.hash); !text.empty()) problem(column[1], std::string(text));
+  }
   list(
       field[2], column[2], "address", [](std::string_view t) { return owned_address(t, true); },
       entry.addresses);
   list(field[3], column[3], "group name", group_name, entry.groups);
-  const auto [found, is_new] = line_of_.emplace(entry.login, number_);
-  if (!is_new) return problem(0, "the login is in line " + std::to_string(found->second) + " already");
-  out_.entries.push_back(std::move(entry));
 }
 
-ParsedUserFile Parser::parse(std::string_view text) {
-  if (text.size() > user_file_octets_max) {
-    out_.problems.push_back({0, 0, "the file is too large"});
-    return std::move(out_);
-  }
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    ++number_;
-    line(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
+ParsedUserLine LineParser::parse(std::string_view line) {
+  read(line);
   return std::move(out_);
 }
 
 }  // namespace
 
-ParsedUserFile parse_user_file(std::string_view text) { return Parser().parse(text); }
+std::string UserEntry::usable_hash() const {
+  if (!locked()) return hash;
+  std::string rest = hash.substr(std::min(hash.find_first_not_of("!*"), hash.size()));
+  return hash_problem(rest).empty() ? rest : std::string();
+}
+
+ParsedUserLine parse_user_line(std::string_view line) { return LineParser().parse(line); }
+
+ParsedUserFile parse_user_file(std::string_view text) {
+  ParsedUserFile out;
+  if (text.size() > user_file_octets_max) {
+    out.problems.push_back({0, 0, "the file is too large"});
+    return out;
+  }
+  std::unordered_map<std::string, std::uint32_t> line_of;
+  for (std::uint32_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    ParsedUserLine line = parse_user_line(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!line.entry.login.empty()) {
+      const auto [found, is_new] = line_of.emplace(line.entry.login, number);
+      if (!is_new) {
+        line.problems.push_back({0, 1, "the login is in line " + std::to_string(found->second) + " already"});
+      }
+    }
+    for (UserFileProblem& problem : line.problems) {
+      problem.line = number;
+      if (out.problems.size() < user_file_problems_max) out.problems.push_back(std::move(problem));
+    }
+    if (!line.problems.empty() || line.entry.login.empty()) continue;
+    line.entry.line = number;
+    out.entries.push_back(std::move(line.entry));
+  }
+  return out;
+}
 
 std::string to_string(const UserFileProblem& problem, std::string_view path) {
   std::string text(path);

@@ -1,7 +1,7 @@
 // The user file: one account a line, "login:hash[:addresses[:groups]]". Addresses (owned besides the
 // login, "*@domain" allowed) and groups are comma-separated. Blank lines and lines that begin with '#'
-// are skipped. Lines end in LF. Anything else is an error: a file with one is not used at all, so that a
-// typing error can not quietly lock somebody out.
+// are skipped. Lines end in LF. A hash that begins with '!' or '*' locks the account. Any other line is a
+// problem; each reader decides what becomes of the rest.
 //
 //   alice@example.com:$y$j9T$…:alice.smith@example.com,sales@example.com:staff
 #pragma once
@@ -16,13 +16,19 @@ namespace portcullis::auth {
 inline constexpr std::size_t user_file_octets_max = 64UL * 1024 * 1024;
 inline constexpr std::size_t user_line_octets_max = 16UL * 1024;
 inline constexpr std::size_t user_file_problems_max = 100;  // reported at once
+// A comment that says that a file without accounts is meant so: `passwd remove` writes it for the last one.
+inline constexpr std::string_view user_file_no_accounts = "# no accounts";
 
 struct UserEntry {
-  std::string login;  // canonical
-  std::string hash;
+  std::string login;                   // canonical
+  std::string hash;                    // as in the file, with the marks of a locked account
   std::vector<std::string> addresses;  // canonical
   std::vector<std::string> groups;     // canonical
   std::uint32_t line = 0;              // from 1
+
+  bool locked() const { return hash.starts_with('!') || hash.starts_with('*'); }
+  // Without the marks; empty where no password could match.
+  std::string usable_hash() const;
 };
 
 struct UserFileProblem {
@@ -36,6 +42,15 @@ struct ParsedUserFile {
   std::vector<UserFileProblem> problems;  // empty: all is well
 };
 
+// One line without its LF. Problems have no line number; when there is any, the entry has a login only where
+// that could be read. Nothing of either: a blank line or a comment.
+struct ParsedUserLine {
+  UserEntry entry;
+  std::vector<UserFileProblem> problems;
+};
+ParsedUserLine parse_user_line(std::string_view line);
+
+// All of a file. A login that comes twice is a problem of the second line.
 ParsedUserFile parse_user_file(std::string_view text);
 
 // "path:line:column: text"

@@ -1,27 +1,14 @@
 #include "proxy/auth/user_file_backend.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
-#include <system_error>
-#include <unordered_map>
 #include <utility>
 
 #include "proxy/auth/password_hash.h"
-#include "proxy/auth/user_file.h"
 #include "smtp/extensions.h"
 
 namespace portcullis::auth {
-
-struct UserFileBackend::Accounts {
-  std::unordered_map<std::string, UserEntry> by_login;
-  std::string dummy_hash;  // of the kind most accounts have
-};
 
 struct UserFileBackend::Stamp {
   dev_t device = 0;
@@ -37,44 +24,6 @@ struct UserFileBackend::Stamp {
 
 namespace {
 
-std::string most_common_hash(const std::vector<UserEntry>& entries) {
-  std::unordered_map<std::string_view, std::size_t> count;
-  const UserEntry* best = nullptr;
-  std::size_t best_count = 0;
-  for (const UserEntry& entry : entries) {
-    const std::size_t n = ++count[hash_kind(entry.hash)];
-    if (n > best_count) {
-      best = &entry;
-      best_count = n;
-    }
-  }
-  if (best != nullptr) return best->hash;
-  return hash_password("an empty user file has no account to imitate").value_or(std::string());
-}
-
-// Whatever may lie there: a directory, a pipe that nobody writes to, a file on a disk that fails. (A stream
-// of the standard library would throw, on a thread where nobody catches.)
-std::expected<std::string, std::string> read_text(const std::string& path) {
-  const auto fail = [&path](const std::string& why) { return std::unexpected(path + ": " + why); };
-  const auto fail_errno = [&fail] { return fail(std::generic_category().message(errno)); };
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return fail_errno();
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&fd, [](const int* each) { ::close(*each); });
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) return fail_errno();
-  if (!S_ISREG(status.st_mode)) return fail("not a file");
-  std::string text;
-  std::array<char, 65536> block;
-  for (;;) {
-    const ssize_t n = ::read(fd, block.data(), block.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno();
-    if (n == 0) return text;
-    text.append(block.data(), static_cast<std::size_t>(n));
-    if (text.size() > user_file_octets_max) return fail("the file is too large");
-  }
-}
-
 class UserFileAsker : public Asker {
  public:
   explicit UserFileAsker(UserFileBackend& backend) : backend_(backend) {}
@@ -88,61 +37,70 @@ class UserFileAsker : public Asker {
 Answer UserFileAsker::ask(const Query& query, Deadline /*deadline*/) {
   const auto accounts = backend_.accounts();
   if (!accounts) return {Result::backend_error, {}, backend_.problem()};
-  const auto found = accounts->by_login.find(query.login);
-  if (found == accounts->by_login.end()) {
-    verify_password(accounts->dummy_hash, query.secret.view());
+  const auto account = accounts->find(query.login);
+  const std::string hash = account ? account->entry.usable_hash() : std::string();
+  const bool right = verify_password(hash.empty() ? accounts->dummy_hash() : hash, query.secret.view());
+  if (!account) {
+    // Wrong passwords would make a mail program forget the right one, and lock its owner out.
+    if (const std::uint32_t line = accounts->broken_line_of(query.login); line != 0) {
+      return {Result::backend_error, {}, "line " + std::to_string(line) + " is broken", true};
+    }
     return {Result::bad_credentials, {}, "no such login"};
   }
-  const UserEntry& entry = found->second;
-  if (!verify_password(entry.hash, query.secret.view()))
-    return {Result::bad_credentials, {}, "wrong password"};
-  return {Result::success, {entry.login, entry.addresses, entry.groups, "file"}, {}};
+  const UserEntry& entry = account->entry;
+  // To somebody who does not know its password a locked account looks as any other. Where there is no
+  // password to know, its owner must still hear why.
+  if (entry.locked() && hash.empty()) return {Result::disabled, {}, "the account is locked"};
+  if (hash.empty() || !right) return {Result::bad_credentials, {}, "wrong password"};
+  if (entry.locked()) return {Result::disabled, {}, "the account is locked"};
+  return {Result::success, {entry.login, entry.addresses, entry.groups, "file", account->version}, {}};
 }
 
 std::expected<std::string, std::string> UserFileAsker::probe(Deadline /*deadline*/) {
   if (auto problem = backend_.problem(); !problem.empty()) return std::unexpected(std::move(problem));
-  return std::to_string(backend_.accounts()->by_login.size()) + " accounts";
+  return std::to_string(backend_.accounts()->size()) + " accounts";
 }
 
 }  // namespace
 
-UserFileBackend::UserFileBackend(std::string path, std::function<void(const std::string&)> trouble,
-                                 std::chrono::milliseconds look_every, std::shared_ptr<const Accounts> known)
-    : path_(std::move(path)),
-      trouble_(std::move(trouble)),
-      look_every_(look_every),
-      stamp_(std::make_unique<Stamp>()),
-      accounts_(std::move(known)) {
+UserFileBackend::UserFileBackend(std::string path, std::function<void(const std::string&)> trouble)
+    : path_(std::move(path)), trouble_(std::move(trouble)), stamp_(std::make_unique<Stamp>()) {
   look();
-  looker_ = std::thread([this] {
-    std::unique_lock guard(lock_);
-    while (!stop_signal_.wait_for(guard, look_every_, [this] { return stopping_; })) {
-      guard.unlock();
-      look();
-      guard.lock();
-    }
-  });
 }
 
-UserFileBackend::~UserFileBackend() {
-  {
-    const std::scoped_lock guard(lock_);
-    stopping_ = true;
-  }
-  stop_signal_.notify_all();
-  looker_.join();
-}
+UserFileBackend::~UserFileBackend() = default;
 
 std::uint8_t UserFileBackend::mechanisms() const { return smtp::mech_plain | smtp::mech_login; }
 
 std::unique_ptr<Asker> UserFileBackend::asker() { return std::make_unique<UserFileAsker>(*this); }
 
 bool UserFileBackend::has(const std::string& login) const {
-  const auto known = accounts();
-  return known && known->by_login.contains(login);
+  const auto accounts = this->accounts();
+  return accounts && accounts->find(login);
 }
 
-std::shared_ptr<const UserFileBackend::Accounts> UserFileBackend::accounts() const {
+std::uint64_t UserFileBackend::version_of(const std::string& login) const {
+  const auto accounts = this->accounts();
+  const auto account = accounts ? accounts->find(login) : nullptr;
+  return account ? account->version : 0;
+}
+
+AccountState UserFileBackend::look_again(policy::Account& account) const {
+  const auto accounts = this->accounts();
+  if (!accounts) return AccountState::not_known;
+  const auto now = accounts->find(account.login);
+  if (!now) {
+    return accounts->broken_line_of(account.login) != 0 ? AccountState::not_known : AccountState::gone;
+  }
+  if (now->version == account.version) return AccountState::unchanged;
+  if (now->version >> 32U != account.version >> 32U) return AccountState::gone;
+  account.addresses = now->entry.addresses;
+  account.groups = now->entry.groups;
+  account.version = now->version;
+  return AccountState::changed;
+}
+
+std::shared_ptr<const UserAccounts> UserFileBackend::accounts() const {
   const std::scoped_lock guard(lock_);
   return accounts_;
 }
@@ -153,6 +111,8 @@ std::string UserFileBackend::problem() const {
 }
 
 void UserFileBackend::look() {
+  const std::unique_lock looking(looking_, std::try_to_lock);
+  if (!looking) return;
   struct stat status{};
   Stamp stamp;
   stamp.error = ::stat(path_.c_str(), &status) == 0 ? 0 : errno;
@@ -165,37 +125,22 @@ void UserFileBackend::look() {
   if (stamp == *stamp_) return;
   *stamp_ = stamp;
 
-  std::string problem;
-  std::shared_ptr<const Accounts> accounts;
-  const auto text = read_text(path_);
-  if (!text) {
-    problem = text.error();
-    // What kept us from it (permissions, descriptors) may go without the file changing: the next time again.
-    *stamp_ = Stamp();
-  } else {
-    ParsedUserFile parsed = parse_user_file(*text);
-    if (!parsed.problems.empty()) {
-      problem = to_string(parsed.problems.front(), path_);
-      if (parsed.problems.size() > 1) problem += " (and more)";
-    } else {
-      auto fresh = std::make_shared<Accounts>();
-      fresh->dummy_hash = most_common_hash(parsed.entries);
-      for (UserEntry& entry : parsed.entries) fresh->by_login.emplace(entry.login, std::move(entry));
-      accounts = std::move(fresh);
-    }
-  }
-  const bool broken = !problem.empty();
-  bool told = false;
+  const auto before = accounts();
+  UserAccounts::Loaded loaded = UserAccounts::load(path_, before.get());
+  if (loaded.retry) *stamp_ = Stamp();
+  const bool used = loaded.accounts != nullptr;
+  bool told = loaded.problem.empty();
   {
     const std::scoped_lock guard(lock_);
-    told = !text && problem == problem_;
-    if (!broken) accounts_ = std::move(accounts);
-    problem_ = problem;
+    told = told || (loaded.retry && loaded.problem == problem_);
+    if (used) accounts_ = std::move(loaded.accounts);
+    problem_ = loaded.problem;
   }
-  if (!broken) {
-    generation_.fetch_add(1, std::memory_order_acq_rel);
-  } else if (trouble_ && !told) {
-    trouble_(problem);
+  if (used) generation_.fetch_add(1, std::memory_order_acq_rel);
+  if (!told && trouble_) {
+    trouble_(loaded.problem + (used                ? " (the other lines are used)"
+                               : before != nullptr ? " (the old accounts stay)"
+                                                   : " (logins are answered 454)"));
   }
 }
 

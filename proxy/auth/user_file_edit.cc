@@ -174,6 +174,21 @@ std::string with_line(std::string_view text, std::uint32_t number, const std::op
   return out;
 }
 
+// A file without accounts must say that it is meant so, and one with accounts must not.
+std::string with_empty_mark(std::string text, bool wanted) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    if (text.compare(at, user_file_no_accounts.size(), user_file_no_accounts) == 0) {
+      text.erase(at, end + 1 - at);
+    } else {
+      at = end + 1;
+    }
+  }
+  if (!wanted) return text;
+  if (!text.empty() && !text.ends_with('\n')) text += '\n';
+  return text.append(user_file_no_accounts) + '\n';
+}
+
 std::expected<void, EditError> apply(const UserChange& change, UserEntry& entry) {
   if (change.password) {
     auto hash = hash_password(*change.password);
@@ -204,7 +219,7 @@ std::expected<void, EditError> apply(const UserChange& change, UserEntry& entry)
   return {};
 }
 
-// The entry's line, if it can be read again: a file with one that can not is not used at all.
+// The entry's line, if it can be read again.
 std::expected<std::string, EditError> rendered(const UserEntry& entry) {
   std::string line = render(entry);
   const ParsedUserFile parsed = parse_user_file(line);
@@ -254,7 +269,7 @@ std::expected<void, EditError> add_user(const std::string& path, std::string_vie
   return edit_file(path, true, [&](std::string text, auto& entries) -> std::expected<std::string, EditError> {
     if (find(entries, *name) != entries.end()) return fail(Kind::exists, *name + " exists already");
     if (!text.empty() && !text.ends_with('\n')) text += '\n';
-    return text + *line + '\n';
+    return with_empty_mark(std::move(text), false) + *line + '\n';
   });
 }
 
@@ -281,7 +296,8 @@ std::expected<void, EditError> remove_user(const std::string& path, std::string_
                    [&](const std::string& text, auto& entries) -> std::expected<std::string, EditError> {
                      const auto entry = find(entries, *name);
                      if (entry == entries.end()) return fail(Kind::no_such_user, "no such login: " + *name);
-                     return with_line(text, entry->line, std::nullopt);
+                     std::string rest = with_line(text, entry->line, std::nullopt);
+                     return entries.size() == 1 ? with_empty_mark(std::move(rest), true) : rest;
                    });
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <exception>
 #include <utility>
 
 #include "proxy/config/descriptors.h"
@@ -101,12 +102,21 @@ std::expected<void, std::string> Gateway::start_loop() {
       ++signals_ready_;
       status = uv::start(
           signals_[i],
-          [](uv_signal_t* handle, int number) { static_cast<Gateway*>(handle->data)->on_signal(number); },
+          [](uv_signal_t* handle, int number) {
+            auto& self = *static_cast<Gateway*>(handle->data);
+            self.guarded("signal", [&self, number] { self.on_signal(number); });
+          },
           handled[i]);
     }
     if (!status.ok()) return std::unexpected("signals can not be handled: " + status.text());
   }
-  uv::start(timer_, [](uv_timer_t* timer) { static_cast<Gateway*>(timer->data)->tick(); }, tick_ms, tick_ms);
+  uv::start(
+      timer_,
+      [](uv_timer_t* timer) {
+        auto& self = *static_cast<Gateway*>(timer->data);
+        self.guarded("timer", [&self] { self.tick(); });
+      },
+      tick_ms, tick_ms);
   uv_update_time(&loop_);
   started_ms_ = static_cast<std::int64_t>(uv_now(&loop_));
   share_out_descriptors();
@@ -139,6 +149,17 @@ void Gateway::upstream_changed(const config::Upstream& upstream, const config::S
          {"server", server.host + ':' + std::to_string(server.port)},
          {"detail", text}},
         what.message);
+}
+
+// libuv is written in C: an exception must not pass through it. What was under way is given up, all else goes
+// on.
+void Gateway::guarded(const char* what, const std::function<void()>& task) noexcept {
+  try {
+    task();
+  } catch (const std::exception& error) {
+    event(metrics::EventRecord::Level::error, "internal_error", {{"during", what}, {"detail", error.what()}},
+          "the main loop gave up what it was doing");
+  }
 }
 
 void Gateway::start_workers() {
@@ -223,42 +244,58 @@ void Gateway::finish() {
   uv_stop(&loop_);
 }
 
-void Gateway::reload() {
+std::expected<Gateway::Fresh, std::string> Gateway::prepare() {
+  std::vector<std::vector<BoundSocket>> sockets;
+  std::string problem;
+  try {
+    const std::shared_ptr<const config::Config> config = load_();
+    if (!config) return std::unexpected("see the problems told before this record");
+    // The snapshot comes last: with it the metrics speak of the new configuration.
+    auto bound = bind_sockets(*config, workers_.size(), snapshot_->config.get());
+    if (!bound) return std::unexpected(bound.error());
+    sockets = std::move(*bound);
+    auto snapshot = make_snapshot(config, snapshot_->lasting, snapshot_.get());
+    if (snapshot) return Fresh{std::move(*snapshot), std::move(sockets)};
+    problem = std::move(snapshot.error());
+    snapshot_->lasting.telemetry->shared.add<metrics::Metric::tls_certificate_reloads>(
+        metrics::Outcome::failure);
+  } catch (const std::exception& error) {  // no memory, no threads
+    problem = error.what();
+  }
+  close_sockets(sockets);
+  return std::unexpected(std::move(problem));
+}
+
+void Gateway::reload_failed(const std::string& why) {
+  auth::use_workers(*snapshot_->lasting.auth_workers, snapshot_->config->auth);
   auto& telemetry = *snapshot_->lasting.telemetry;
-  const auto failed = [&](const std::string& why) {
-    telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::failure);
-    telemetry.levels.set<metrics::Metric::config_last_reload_successful>(0);
-    event(metrics::EventRecord::Level::error, "reload_failed", {{"detail", why}},
-          "the new configuration is not used; the old one goes on");
-  };
+  telemetry.shared.add<metrics::Metric::config_reloads>(metrics::Outcome::failure);
+  telemetry.levels.set<metrics::Metric::config_last_reload_successful>(0);
+  event(metrics::EventRecord::Level::error, "reload_failed", {{"detail", why}},
+        "the new configuration is not used; the old one goes on");
+  manager_.state("READY=1\nSTATUS=serving; the last reload failed");
+}
+
+void Gateway::reload() {
   if (draining_) return;
   reload_wanted_ = !serving_;
   if (reload_wanted_) return;
   manager_.state("RELOADING=1");
   snapshot_->lasting.journal->reopen();
-  const std::shared_ptr<const config::Config> config = load_();
-  if (!config) {
-    failed("see the problems told before this record");
-    manager_.state("READY=1\nSTATUS=serving; the last reload failed");
-    return;
-  }
-  // The snapshot comes last: with it the metrics speak of the new configuration.
-  auto sockets = bind_sockets(*config, workers_.size(), snapshot_->config.get());
-  auto snapshot =
-      sockets ? make_snapshot(config, snapshot_->lasting, snapshot_.get())
-              : std::expected<std::shared_ptr<const Snapshot>, std::string>(std::unexpected(sockets.error()));
-  if (!snapshot) {
-    if (sockets) close_sockets(*sockets);
-    telemetry.shared.add<metrics::Metric::tls_certificate_reloads>(metrics::Outcome::failure);
-    failed(snapshot.error());
-    manager_.state("READY=1\nSTATUS=serving; the last reload failed");
-    return;
-  }
+  auto fresh = prepare();
+  if (!fresh) return reload_failed(fresh.error());
+  take(std::move(*fresh));
+}
+
+void Gateway::take(Fresh fresh) {
+  auto& telemetry = *snapshot_->lasting.telemetry;
+  const std::shared_ptr<const config::Config> config = fresh.snapshot->config;
   const auto keys = socket_keys(*config);
   for (std::size_t i = 0; i < workers_.size(); ++i)
-    workers_[i]->reload(*snapshot, std::move((*sockets)[i]), keys);
-  snapshot_ = *snapshot;
+    workers_[i]->reload(fresh.snapshot, std::move(fresh.sockets[i]), keys);
+  snapshot_ = std::move(fresh.snapshot);
   share_out_descriptors();
+  auth::use_workers(*snapshot_->lasting.auth_workers, config->auth);
   snapshot_->lasting.lockout->use(config->auth.lockout);
   snapshot_->lasting.auth_health->use(*config);
   taken_(*snapshot_->config);

@@ -42,7 +42,16 @@ class Gateway {
   void tick();
   std::expected<void, std::string> start_loop();
   void start_workers();
+  // What a reload makes before anything of it is in use.
+  struct Fresh {
+    std::shared_ptr<const Snapshot> snapshot;
+    std::vector<std::vector<BoundSocket>> sockets;
+  };
+  std::expected<Fresh, std::string> prepare();
   void reload();
+  void take(Fresh fresh);
+  void reload_failed(const std::string& why);
+  void guarded(const char* what, const std::function<void()>& task) noexcept;
   void tell_what_needs_a_restart();
   void look_at_memory();
   void drain();

@@ -1,7 +1,6 @@
 #include "proxy/net/snapshot.h"
 
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 namespace portcullis::net {
@@ -73,7 +72,15 @@ auth::Observer observer_for(const Lasting& lasting) {
                                auth::BackendKind backend, bool up) {
     tell(*journal, telemetry->levels, backend, health->breaker(backend, up));
   };
-  observer.backend_trouble = [journal = lasting.journal](auth::BackendKind backend, const std::string& text) {
+  observer.backend_not_asked = [telemetry](auth::BackendKind backend, auth::NotAsked why) {
+    telemetry->shared.add<metrics::Metric::auth_not_asked>(
+        metrics::Backend{static_cast<std::uint8_t>(backend)},
+        metrics::NotAsked{static_cast<std::uint8_t>(why)});
+  };
+  observer.backend_trouble = [telemetry, journal = lasting.journal](auth::BackendKind backend,
+                                                                    const std::string& text) {
+    telemetry->shared.add<metrics::Metric::auth_backend_trouble>(
+        metrics::Backend{static_cast<std::uint8_t>(backend)});
     journal->write(metrics::EventRecord{
         std::chrono::system_clock::now(),
         metrics::EventRecord::Level::error,
@@ -81,7 +88,7 @@ auth::Observer observer_for(const Lasting& lasting) {
         {},
         {{"backend", std::string(metrics::backend_values[static_cast<std::size_t>(backend)])},
          {"detail", text}},
-        "what the backend is to know can not be used; what it knew before stays"});
+        "the backend's own data has a fault"});
   };
   return observer;
 }
@@ -173,25 +180,6 @@ bool same_upstreams(const Snapshot& a, const config::Config& b) {
 
 }  // namespace
 
-// A future of std::async waits in its destructor.
-void Retirement::take(std::unique_ptr<auth::Service> service) {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(ending_, [](const std::future<void>& each) {
-    return each.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  });
-  // Where there is no thread to be had, the service ends here.
-  try {
-    ending_.push_back(
-        std::async(std::launch::async, [ends = std::move(service)]() mutable { ends.reset(); }));
-  } catch (const std::system_error&) {
-  }
-}
-
-void Retirement::wait() {
-  const std::lock_guard lock(mutex_);
-  ending_.clear();
-}
-
 std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
     std::shared_ptr<const config::Config> config, const Lasting& lasting, const Snapshot* before) {
   auto snapshot = std::make_shared<Snapshot>();
@@ -207,12 +195,17 @@ std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
     snapshot->client_tls.push_back(std::move(*client_tls));
   }
   snapshot->chain = std::make_unique<policy::Chain>(snapshot->config->policy, *lasting.counters);
-  snapshot->auth = std::shared_ptr<auth::Service>(
-      new auth::Service(snapshot->config->auth, lasting.lockout, observer_for(lasting),
-                        before != nullptr ? before->auth.get() : nullptr),
-      [retirement = lasting.retirement](auth::Service* service) {
-        retirement->take(std::unique_ptr<auth::Service>(service));
-      });
+  if (before != nullptr && before->auth->serves(snapshot->config->auth)) {
+    // Cached logins and connections stay; what was edited is in effect when the reload is.
+    snapshot->auth = before->auth;
+    snapshot->auth->look();
+  } else {
+    const auto threads = auth::reserve_workers(*lasting.auth_workers, snapshot->config->auth);
+    if (!threads) return std::unexpected(threads.error());
+    snapshot->auth = std::make_shared<auth::Service>(snapshot->config->auth, lasting.lockout,
+                                                     observer_for(lasting), lasting.auth_workers,
+                                                     before != nullptr ? before->auth.get() : nullptr);
+  }
   snapshot->health = before != nullptr && same_upstreams(*before, *snapshot->config)
                          ? before->health
                          : std::make_shared<UpstreamHealth>(snapshot->config->upstreams);

@@ -3,9 +3,7 @@
 #pragma once
 
 #include <expected>
-#include <future>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -16,6 +14,7 @@
 #include "policy/chain.h"
 #include "policy/connections.h"
 #include "proxy/auth/service.h"
+#include "proxy/auth/workers.h"
 #include "proxy/config/config.h"
 #include "proxy/net/auth_health.h"
 #include "proxy/net/listener_places.h"
@@ -37,19 +36,6 @@ struct Telemetry {
   metrics::SharedShard shared;  // auth threads, probe, admin
 };
 
-// Ends what may take its time to end, on threads of its own: no loop waits for a directory that does not
-// answer.
-class Retirement {
- public:
-  void take(std::unique_ptr<auth::Service> service);
-  // Until all have ended; as the destructor does.
-  void wait();
-
- private:
-  std::mutex mutex_;
-  std::vector<std::future<void>> ending_;
-};
-
 // What outlives every configuration.
 struct Lasting {
   std::shared_ptr<policy::CounterStore> counters;
@@ -62,7 +48,8 @@ struct Lasting {
   std::shared_ptr<AuthHealth> auth_health = std::make_shared<AuthHealth>();
   std::shared_ptr<ListenerPlaces> places = std::make_shared<ListenerPlaces>();
   std::shared_ptr<Trouble> trouble = std::make_shared<Trouble>();
-  std::shared_ptr<Retirement> retirement = std::make_shared<Retirement>();
+  // The threads that ask the authentication backends of every snapshot.
+  std::shared_ptr<auth::Workers> auth_workers = std::make_shared<auth::Workers>();
 };
 
 struct Snapshot {
@@ -80,8 +67,9 @@ struct Snapshot {
   std::vector<std::vector<std::uint16_t>> server_labels;  // by upstream and server
 };
 
-// Everything a configuration needs that can fail: certificates, the user file, backends. `before` is the
-// snapshot it follows, if any. The error is a sentence.
+// Everything a configuration needs that can fail: certificates, the user file, backends, threads to ask them.
+// `before` is the snapshot it follows, if any. The error is a sentence. When the snapshot is taken,
+// auth::use_workers() makes its number of threads the one in use.
 std::expected<std::shared_ptr<const Snapshot>, std::string> make_snapshot(
     std::shared_ptr<const config::Config> config, const Lasting& lasting, const Snapshot* before);
 

@@ -18,6 +18,15 @@ constexpr std::uint64_t sweep_ms = 250;
 
 }  // namespace
 
+struct Worker::Delay {
+  uv_timer_t timer;
+  std::function<void()> task;
+  Worker* worker;
+  void close() {
+    uv_close(uv::handle_of(&timer), [](uv_handle_t* closed) { delete static_cast<Delay*>(closed->data); });
+  }
+};
+
 Worker::Worker(std::size_t index, const std::shared_ptr<const Snapshot>& snapshot)
     : index_(index),
       read_buffer_(buffer_octets),
@@ -168,6 +177,7 @@ void Worker::close_all() {
   for (const auto& pool : generation_->pools) pool->close_idle();
   bury_all();
   generation_.reset();
+  for (Delay* delay : std::exchange(delays_, {})) delay->close();
   uv_close(uv::handle_of(&sweep_timer_), nullptr);
   uv_close(uv::handle_of(&check_), nullptr);
   uv_close(uv::handle_of(&idle_), nullptr);
@@ -254,24 +264,20 @@ void Worker::bury_all() {
 }
 
 void Worker::call_after(std::uint32_t delay_ms, std::function<void()> task) {
-  struct Timer {
-    uv_timer_t timer;
-    std::function<void()> task;
-    Worker* worker;
-  };
-  auto* timer = new Timer{{}, std::move(task), this};  // NOLINT: freed in its close callback
-  timer->timer.data = timer;
-  uv::init(loop_, timer->timer);
+  auto* delay = new Delay{{}, std::move(task), this};  // NOLINT: freed in its close callback
+  delay->timer.data = delay;
+  uv::init(loop_, delay->timer);
   uv::start(
-      timer->timer,
+      delay->timer,
       [](uv_timer_t* handle) {
-        auto* self = static_cast<Timer*>(handle->data);
-        self->task();
-        self->worker->settle();
-        uv_close(uv::handle_of(handle),
-                 [](uv_handle_t* closed) { delete static_cast<Timer*>(closed->data); });
+        auto& self = *static_cast<Delay*>(handle->data);
+        self.task();
+        self.worker->settle();
+        std::erase(self.worker->delays_, &self);
+        self.close();
       },
       delay_ms, 0);
+  delays_.push_back(delay);
 }
 
 // --- time -----------------------------------------------------------------------------------------

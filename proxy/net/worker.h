@@ -79,6 +79,7 @@ class Worker final : public PoolHost {
   void bury(ClientConnection& connection);
   // Where its client is known: limits by network, then the session.
   void admit(ClientConnection& connection);
+  // Unless the worker stops before.
   void call_after(std::uint32_t delay_ms, std::function<void()> task);
   void settle();  // grants and denials that came up during the event
   void upstream_trouble(const session::ListenerFacts& listener, const std::string& session,
@@ -90,6 +91,7 @@ class Worker final : public PoolHost {
 
  private:
   struct Listening;
+  struct Delay;
   void thread();
   void close_all();
   std::expected<void, std::string> listen(const BoundSocket& socket);
@@ -140,6 +142,7 @@ class Worker final : public PoolHost {
     std::string text;
   };
   std::vector<Delivery> deliveries_;
+  std::vector<Delay*> delays_;  // each owned by its timer
   std::atomic<std::size_t> session_count_{0};
   std::atomic<std::uint64_t> last_turn_ns_{0};
   Buffered told_;  // what the metrics say

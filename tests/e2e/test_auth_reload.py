@@ -9,7 +9,7 @@ import time
 
 import pytest
 from parts.gateway import ALICE, PASSWORD, Gateway, settings
-from parts.loopback import ADDRESS, free_port
+from parts.loopback import ADDRESS, free_port, wait_until
 from parts.sink import Sink
 
 
@@ -25,13 +25,13 @@ def connect(gateway):
     return client
 
 
-def plain(password):
-    return "PLAIN " + base64.b64encode(f"\0{ALICE}\0{password}".encode()).decode()
+def plain(password, user=ALICE):
+    return "PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode()
 
 
-def login(gateway, password):
+def login(gateway, password, user=ALICE):
     with connect(gateway) as client:
-        return client.docmd("AUTH", plain(password))[0]
+        return client.docmd("AUTH", plain(password, user))[0]
 
 
 def test_a_reload_waits_for_no_directory(parts, directory, program, pair, sink):
@@ -59,24 +59,73 @@ def test_a_reload_waits_for_no_directory(parts, directory, program, pair, sink):
         assert slowest < 3
 
 
-def test_the_journal_names_the_line_of_a_broken_user_file(parts, directory, program, pair, sink):
+def append_to(users, text):
+    with open(users, "a", encoding="ascii") as file:
+        file.write(text)
+
+
+def test_the_journal_names_a_broken_line_and_other_accounts_go_on(parts, directory, program, pair, sink):
     gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port)))
-    with open(directory / "users", "a", encoding="ascii") as users:
-        users.write("bob\n")
+    append_to(directory / "users", "bob\ncarol:!\n")
     [record] = gateway.wait_for_journal(event="auth_backend_trouble")
     assert record["fields"]["backend"] == "file"
     assert f"{directory / 'users'}:2:4: " in record["fields"]["detail"]
+    assert gateway.metric("portcullis_auth_backend_trouble_total", backend="file") == 1
+    for _ in range(2):
+        assert login(gateway, PASSWORD) == 235
+        assert login(gateway, "wrong") == 535
+        assert login(gateway, PASSWORD, "carol") == 525
+        gateway.reload()
+
+
+@pytest.mark.parametrize("left", [0, 40, 100])
+def test_an_empty_or_cut_user_file_is_not_used(parts, directory, program, pair, sink, left):
+    """What a script that opened it with ">" and a full disk leave behind."""
+    users = directory / "users"
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port),
+                                users=[(f"other{i}@example.com", "x") for i in range(2)] + [(ALICE, PASSWORD)]))
+    whole = users.read_text()
+    users.write_text(whole[:left])
+    [record] = gateway.wait_for_journal(event="auth_backend_trouble")
+    assert record["level"] == "error" and str(users) in record["fields"]["detail"]
     assert login(gateway, PASSWORD) == 235
-
-
-def test_a_reload_keeps_the_accounts_of_a_broken_user_file(parts, directory, program, pair, sink):
-    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port)))
-    with open(directory / "users", "a", encoding="ascii") as users:
-        users.write("bob\n")
-    gateway.wait_for_journal(event="auth_backend_trouble")
     gateway.reload()
     assert login(gateway, PASSWORD) == 235
-    assert login(gateway, "wrong") == 535
+    gateway.stop()
+    # A start with it: nobody is told that the password is wrong, except where an account was complete.
+    again = parts.use(Gateway(program, directory, gateway.tree, users=()))
+    again.wait_for_journal(2, event="auth_backend_trouble")
+    assert login(again, PASSWORD) == (454 if left < 100 else 535)
+    users.write_text(whole)
+    wait_until(lambda: login(again, PASSWORD) == 235, "the whole file to be used")
+
+
+def test_cached_logins_survive_an_edit_of_another_line(parts, directory, program, pair, sink):
+    gateway = parts.use(Gateway(program, directory, settings(directory, pair, sink.port)))
+    assert login(gateway, PASSWORD) == 235
+
+    def hits():
+        return gateway.metric("portcullis_auth_cache_lookups_total", result="hit")
+
+    gateway.add_user("bob@example.com", "builder")
+    wait_until(lambda: login(gateway, "builder", "bob@example.com") == 235, "the new account")
+    gateway.reload()
+    before = hits()
+    assert login(gateway, PASSWORD) == 235
+    assert hits() == before + 1
+
+
+def test_a_damaged_state_file_is_moved_aside(parts, directory, program, pair, sink):
+    tree = settings(directory, pair, sink.port)
+    state = tree["state"]["path"]
+    state.write_bytes(b"no database at all\n" * 500)
+    gateway = parts.use(Gateway(program, directory, tree))
+    [record] = gateway.wait_for_journal(event="state_damaged")
+    assert f"{state}.damaged-" in record["fields"]["detail"]
+    assert gateway.metric("portcullis_state_store_errors_total", op="load") == 1
+    [aside] = directory.glob(f"{state.name}.damaged-*")
+    assert aside.read_bytes().startswith(b"no database")
+    assert login(gateway, PASSWORD) == 235
 
 
 def test_brute_force_control_as_reloaded(parts, directory, program, pair, sink):

@@ -27,10 +27,13 @@ struct OrderCase {
   std::vector<int> asked;
 };
 
-class Order : public ::testing::TestWithParam<OrderCase> {};
+class Order : public ::testing::TestWithParam<OrderCase> {
+ protected:
+  std::shared_ptr<Workers> workers_ = testing::workers();
+};
 
 TEST_P(Order, OfBackends) {
-  BackendChain chain({.ttl_seconds = 0}, nullptr, {});
+  BackendChain chain({.ttl_seconds = 0}, nullptr, {}, workers_);
   std::vector<std::shared_ptr<FakeScript>> scripts;
   const BackendKind kinds[] = {BackendKind::file, BackendKind::ldap, BackendKind::imap};
   for (std::size_t i = 0; i < GetParam().backends.size(); ++i) {
@@ -75,10 +78,11 @@ class ChainTest : public ::testing::Test {
     chain.add(std::make_unique<FakeBackend>(script, kind, mechanisms), {});
     return script;
   }
+  std::shared_ptr<Workers> workers_ = testing::workers();
 };
 
 TEST_F(ChainTest, RefusesWithoutAskingAnybody) {
-  BackendChain chain({}, nullptr, {});
+  BackendChain chain({}, nullptr, {}, workers_);
   const auto script = add(chain);
   EXPECT_EQ(ask(chain, request("alice", "")).result, Result::bad_credentials);
   EXPECT_EQ(ask(chain, request("alice", std::string_view("a\0b", 3))).result, Result::bad_credentials);
@@ -91,13 +95,13 @@ TEST_F(ChainTest, RefusesWithoutAskingAnybody) {
 }
 
 TEST_F(ChainTest, NoBackendsNoMechanisms) {
-  BackendChain chain({}, nullptr, {});
+  BackendChain chain({}, nullptr, {}, workers_);
   EXPECT_EQ(chain.mechanisms(), 0);
   EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::unsupported);
 }
 
 TEST_F(ChainTest, OnlyBackendsThatTakeTheMechanismAreAsked) {
-  BackendChain chain({}, nullptr, {});
+  BackendChain chain({}, nullptr, {}, workers_);
   const auto ldap = add(chain);
   const auto imap = add(chain, password_mechanisms | smtp::mech_xoauth2, BackendKind::imap);
   EXPECT_EQ(chain.mechanisms(), smtp::mech_plain | smtp::mech_login | smtp::mech_xoauth2);
@@ -107,7 +111,7 @@ TEST_F(ChainTest, OnlyBackendsThatTakeTheMechanismAreAsked) {
 }
 
 TEST_F(ChainTest, TheAuthorizationIdentityMustBeTheLogin) {
-  BackendChain chain({}, nullptr, {});
+  BackendChain chain({}, nullptr, {}, workers_);
   const auto script = add(chain);
   auto other = request("alice", "secret");
   other.credentials.authzid = "bob";
@@ -122,7 +126,7 @@ TEST_F(ChainTest, OneIdentityWhateverTheSpelling) {
   int hits = 0;
   Observer observer;
   observer.cache_looked_up = [&](bool hit) { hits += hit ? 1 : 0; };
-  BackendChain chain({}, nullptr, observer);
+  BackendChain chain({}, nullptr, observer, workers_);
   const auto script = add(chain);
   EXPECT_EQ(ask(chain, request("Alice@Example.COM", "secret")).account.login, "alice@example.com");
   const auto again = ask(chain, request("alice@example.com", "secret", smtp::Mechanism::login));
@@ -133,7 +137,7 @@ TEST_F(ChainTest, OneIdentityWhateverTheSpelling) {
 }
 
 TEST_F(ChainTest, ServesCachedSuccessesInAnOutageButNoRefusalThatNobodyMade) {
-  BackendChain chain({}, nullptr, {});
+  BackendChain chain({}, nullptr, {}, workers_);
   const auto script = add(chain);
   EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::success);
   script->ask = [](const Query&, Deadline) { return answer(Result::backend_error, "down"); };
@@ -146,7 +150,7 @@ TEST_F(ChainTest, ServesCachedSuccessesInAnOutageButNoRefusalThatNobodyMade) {
 }
 
 TEST_F(ChainTest, ANewPasswordIsTakenAtOnce) {
-  BackendChain chain({}, nullptr, {});
+  BackendChain chain({}, nullptr, {}, workers_);
   const auto script = add(chain);
   EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::success);
   script->ask = [](const Query& q, Deadline) {
@@ -155,13 +159,13 @@ TEST_F(ChainTest, ANewPasswordIsTakenAtOnce) {
   EXPECT_EQ(ask(chain, request("alice", "new")).result, Result::success);
 }
 
-TEST_F(ChainTest, AnEditedUserFileMakesTheCacheForget) {
-  BackendChain chain({}, nullptr, {});
+TEST_F(ChainTest, AnEditedLineMakesTheCacheForget) {
+  BackendChain chain({}, nullptr, {}, workers_);
   const auto script = add(chain, password_mechanisms, BackendKind::file);
   EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::success);
   script->ask = [](const Query&, Deadline) { return answer(Result::bad_credentials); };
   EXPECT_TRUE(ask(chain, request("alice", "secret")).cached);
-  ++script->generation;
+  ++script->version;
   EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::bad_credentials);
 }
 
@@ -170,7 +174,7 @@ TEST_F(ChainTest, BruteForceControlComesFirst) {
   rule.distinct_passwords_per_login = 3;
   rule.failures_per_network = 1000;
   const auto lockout = std::make_shared<policy::Lockout>(rule);
-  BackendChain chain({}, lockout, {});
+  BackendChain chain({}, lockout, {}, workers_);
   const auto script = add(chain);
   std::uint32_t delay = 0;
   for (int i = 0; i < 3; ++i) {
@@ -192,7 +196,7 @@ TEST_F(ChainTest, AStalePasswordCountsOnceAndAnOutageNever) {
   policy::LockoutRule rule;
   rule.distinct_passwords_per_login = 3;
   const auto lockout = std::make_shared<policy::Lockout>(rule);
-  BackendChain chain({.ttl_seconds = 0}, lockout, {});
+  BackendChain chain({.ttl_seconds = 0}, lockout, {}, workers_);
   const auto script = add(chain);
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(ask(chain, request("alice", "stale")).result, Result::bad_credentials);
@@ -210,7 +214,7 @@ TEST_F(ChainTest, AStalePasswordCountsOnceOverReloads) {
   rule.distinct_passwords_per_login = 3;
   const auto lockout = std::make_shared<policy::Lockout>(rule);
   for (int reload = 0; reload < 5; ++reload) {
-    BackendChain chain({.ttl_seconds = 0}, lockout, {});
+    BackendChain chain({.ttl_seconds = 0}, lockout, {}, workers_);
     add(chain);
     EXPECT_EQ(ask(chain, request("alice", "stale")).result, Result::bad_credentials) << reload;
   }
@@ -224,7 +228,7 @@ TEST_F(ChainTest, GuessesAtTheSameTimeAreNoWayAroundABlock) {
   const auto lockout = std::make_shared<policy::Lockout>(rule);
   std::promise<void> all_asked;
   const auto gate = all_asked.get_future().share();
-  BackendChain chain({.ttl_seconds = 0}, lockout, {});
+  BackendChain chain({.ttl_seconds = 0}, lockout, {}, workers_);
   const auto script = add(chain);
   script->ask = [gate](const Query& q, Deadline) {
     gate.wait();
@@ -246,15 +250,15 @@ TEST_F(ChainTest, GuessesAtTheSameTimeAreNoWayAroundABlock) {
   EXPECT_EQ(results[Result::success], 0);
 }
 
-TEST_F(ChainTest, DestructionAnswersEverybodyOnce) {
+TEST_F(ChainTest, WhatIsUnderWayIsAnsweredOnceAlthoughTheChainIsGone) {
   std::atomic<int> answered = 0;
   std::atomic<int> wrong = 0;
   {
-    BackendChain chain({}, nullptr, {});
+    BackendChain chain({}, nullptr, {}, workers_);
     for (int i = 0; i < 2; ++i) {
       const auto script = add(chain);
       script->ask = [](const Query&, Deadline) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
         return answer(Result::bad_credentials);
       };
     }
@@ -265,8 +269,106 @@ TEST_F(ChainTest, DestructionAnswersEverybodyOnce) {
       });
     }
   }
+  while (answered < 25) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  workers_->stop();
   EXPECT_EQ(answered, 50);
   EXPECT_EQ(wrong, 0);
+}
+
+// A mail program's five connections, and ten thousand of them after a restart.
+TEST_F(ChainTest, EqualQuestionsAtTheSameTimeAreAskedOnce) {
+  BackendChain chain({.ttl_seconds = 0}, nullptr, {}, workers_);
+  const auto script = add(chain);
+  std::promise<void> all_asked;
+  const auto gate = all_asked.get_future().share();
+  script->ask = [gate](const Query& q, Deadline) {
+    gate.wait();
+    return q.secret.view() == "secret" ? success(q.login, "ldap") : answer(Result::bad_credentials);
+  };
+  std::atomic<int> good = 0;
+  std::atomic<int> bad_ones = 0;
+  const auto count = [&](const Outcome& outcome) {
+    ++(outcome.result == Result::success && outcome.account.login == "alice" ? good : bad_ones);
+  };
+  for (int i = 0; i < 5; ++i) chain.authenticate(request("Alice", "secret"), count);
+  chain.authenticate(request("alice", "another"), count);
+  all_asked.set_value();
+  while (good + bad_ones < 6) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(good, 5);
+  EXPECT_EQ(bad_ones, 1);
+  EXPECT_EQ(script->asked, 2);
+  EXPECT_EQ(ask(chain, request("alice", "secret")).result, Result::success) << "asked anew when it is over";
+  EXPECT_EQ(script->asked, 3);
+}
+
+TEST_F(ChainTest, AnEditWhileAQuestionIsUnderWayIsAQuestionOfItsOwn) {
+  BackendChain chain({.ttl_seconds = 0}, nullptr, {}, workers_);
+  const auto script = add(chain, password_mechanisms, BackendKind::file);
+  std::promise<void> edited;
+  const auto gate = edited.get_future().share();
+  script->ask = [gate, &version = script->version](const Query& q, Deadline) {
+    const bool before = version == 0;
+    gate.wait();
+    return before ? success(q.login, "file") : answer(Result::bad_credentials);
+  };
+  std::promise<Result> first;
+  chain.authenticate(request("alice", "secret"),
+                     [&](const Outcome& outcome) { first.set_value(outcome.result); });
+  while (script->asked < 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  script->version = 1;
+  std::promise<Result> second;
+  chain.authenticate(request("alice", "secret"),
+                     [&](const Outcome& outcome) { second.set_value(outcome.result); });
+  edited.set_value();
+  EXPECT_EQ(first.get_future().get(), Result::success);
+  EXPECT_EQ(second.get_future().get(), Result::bad_credentials);
+}
+
+// One address guesses at a server that takes its time for wrong passwords, as Dovecot does.
+TEST_F(ChainTest, AGuesserHoldsUpNobodyElse) {
+  policy::LockoutRule rule;
+  rule.mode = policy::Mode::off;
+  BackendChain chain({.ttl_seconds = 0}, std::make_shared<policy::Lockout>(rule), {}, workers_);
+  const auto script = add(chain);
+  std::promise<void> over;
+  const auto gate = over.get_future().share();
+  script->ask = [gate](const Query& q, Deadline) {
+    if (q.secret.view() == "secret") return success(q.login, "ldap");
+    gate.wait();
+    return answer(Result::bad_credentials);
+  };
+  std::atomic<int> guesses = 0;
+  for (int i = 0; i < 99; ++i) {
+    chain.authenticate(request("guess" + std::to_string(i), "wrong"), [&](const Outcome&) { ++guesses; });
+  }
+  for (std::uint8_t i = 0; i < 20; ++i) {
+    Request owner = request("owner" + std::to_string(i), "secret");
+    owner.client.octets = {198, 51, 100, i};
+    EXPECT_EQ(ask(chain, std::move(owner)).result, Result::success) << int{i};
+  }
+  EXPECT_EQ(guesses, 0) << "the guesser was not held up at all";
+  EXPECT_LE(script->asked, 20 + 4) << "one network holds half of the workers at most";
+  over.set_value();
+  while (guesses < 99) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+TEST_F(ChainTest, GuessesThatWaitedUntilTheirNetworkWasBlockedAreNotAsked) {
+  policy::LockoutRule rule;
+  rule.failures_per_network = 5;
+  rule.first_delay_ms = 0;
+  BackendChain chain({.ttl_seconds = 0}, std::make_shared<policy::Lockout>(rule), {}, workers_);
+  const auto script = add(chain);
+  std::atomic<int> blocked = 0;
+  std::atomic<int> all = 0;
+  for (int i = 0; i < 100; ++i) {
+    chain.authenticate(request("alice" + std::to_string(i), "wrong"), [&](const Outcome& outcome) {
+      if (outcome.result == Result::blocked) ++blocked;
+      ++all;
+    });
+  }
+  while (all < 100) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_GE(blocked, 95);
+  EXPECT_LE(script->asked, 5 + 4) << "as many as were under way when the block began";
 }
 
 }  // namespace

@@ -18,11 +18,20 @@ using testing::FakeBackend;
 using testing::FakeScript;
 using testing::password_mechanisms;
 
-std::shared_ptr<const Query> query() {
+// Each from a network of its own, unless told otherwise: here it is not about fairness.
+BackendPool::Question query(std::uint8_t network = 0) {
+  static std::atomic<std::uint32_t> networks = 0;
   auto q = std::make_shared<Query>();
   q->login = "alice";
   q->secret = smtp::Secret("secret");
-  return q;
+  BackendPool::Question question;
+  question.query = std::move(q);
+  policy::IpAddress client;
+  const std::uint32_t number = network != 0 ? network : 256 + ++networks;
+  client.octets = {10, static_cast<std::uint8_t>(number >> 8U), static_cast<std::uint8_t>(number), 1};
+  question.claim = {policy::network_of(client, 32, 64), policy::network_of(client, 24, 48),
+                    "login" + std::to_string(number), Standing::known};
+  return question;
 }
 
 // A door that holds callers back until it is opened.
@@ -77,8 +86,14 @@ class BackendPoolTest : public ::testing::Test {
       const std::scoped_lock guard(lock_);
       states_.push_back(up);
     };
-    pool_ = std::make_unique<BackendPool>(
-        std::make_unique<FakeBackend>(script_, BackendKind::ldap, password_mechanisms), limits, events);
+    events.not_asked = [this](NotAsked why) {
+      const std::scoped_lock guard(lock_);
+      not_asked_.push_back(why);
+    };
+    workers_ = testing::workers(limits.connections_max);
+    pool_ = std::make_shared<BackendPool>(
+        std::make_unique<FakeBackend>(script_, BackendKind::ldap, password_mechanisms), limits, events,
+        workers_);
     return *pool_;
   }
   std::vector<bool> states() {
@@ -90,12 +105,19 @@ class BackendPoolTest : public ::testing::Test {
     return called_;
   }
 
+  std::vector<NotAsked> not_asked() {
+    const std::scoped_lock guard(lock_);
+    return not_asked_;
+  }
+
   std::shared_ptr<FakeScript> script_ = std::make_shared<FakeScript>();
   std::mutex lock_;
   std::vector<Result> called_;
   std::vector<bool> states_;
+  std::vector<NotAsked> not_asked_;
   Answers answers_;
-  std::unique_ptr<BackendPool> pool_;
+  std::shared_ptr<Workers> workers_;
+  std::shared_ptr<BackendPool> pool_;
 };
 
 TEST_F(BackendPoolTest, AnswersEveryQueryOnce) {
@@ -132,7 +154,7 @@ TEST_F(BackendPoolTest, ConcurrencyIsCapped) {
   EXPECT_EQ(most, 3);
 }
 
-TEST_F(BackendPoolTest, AFullQueueRefusesAtOnceOnTheCallersThread) {
+TEST_F(BackendPoolTest, AFullQueueRefusesTheNewestOfWhoeverHasMostInIt) {
   Gate gate;
   script_->ask = [&](const Query&, Deadline) {
     gate.pass();
@@ -141,40 +163,68 @@ TEST_F(BackendPoolTest, AFullQueueRefusesAtOnceOnTheCallersThread) {
   auto& pool = start({.connections_max = 1, .waiting_max = 2});
   pool.submit(query(), answers_.collect());
   while (script_->asked < 1) std::this_thread::sleep_for(1ms);
-  pool.submit(query(), answers_.collect());
-  pool.submit(query(), answers_.collect());
-  std::thread::id answered_on;
-  Result result = Result::success;
-  pool.submit(query(), [&](Answer a) {
-    answered_on = std::this_thread::get_id();
-    result = a.result;
-  });
-  EXPECT_EQ(answered_on, std::this_thread::get_id());
-  EXPECT_EQ(result, Result::backend_error);
+  std::atomic<int> refused = 0;
+  const auto refuse = [&](const Answer& a) { refused += a.result == Result::backend_error ? 1 : 100; };
+  pool.submit(query(1), answers_.collect());
+  pool.submit(query(1), refuse);
+  pool.submit(query(2), answers_.collect());  // takes the place of the other's second
+  EXPECT_EQ(refused, 1);
+  pool.submit(query(1), refuse);
+  EXPECT_EQ(refused, 2) << "its own newest goes";
+  EXPECT_EQ(not_asked(), (std::vector<NotAsked>{NotAsked::queue_full, NotAsked::queue_full}));
   gate.open();
-  EXPECT_EQ(answers_.wait_for(3).size(), 3U);
+  for (const Answer& a : answers_.wait_for(3)) EXPECT_EQ(a.result, Result::bad_credentials);
+  EXPECT_TRUE(states().empty()) << "a full queue is no failure of the backend";
 }
 
-TEST_F(BackendPoolTest, TheDeadlineCountsQueueingAndLateAnswersAreDropped) {
+TEST_F(BackendPoolTest, LateAnswersAreDroppedAndWhatNoWorkerTookIsNoFailureOfTheBackend) {
   Gate gate;
   script_->ask = [&](const Query& q, Deadline) {
     gate.pass();
     return testing::success(q.login, "ldap");
   };
-  auto& pool = start({.connections_max = 1, .waiting_max = 10, .deadline_ms = 100, .breaker_failures = 0});
+  auto& pool = start({.connections_max = 1, .waiting_max = 10, .deadline_ms = 200, .breaker_failures = 2});
   const auto begun = Clock::now();
   pool.submit(query(), answers_.collect());  // runs
-  pool.submit(query(), answers_.collect());  // waits behind it
-  const auto all = answers_.wait_for(2);
+  while (script_->asked < 1) std::this_thread::sleep_for(1ms);
+  for (int i = 0; i < 3; ++i) pool.submit(query(), answers_.collect());
+  const auto all = answers_.wait_for(4);
   const auto took = Clock::now() - begun;
-  ASSERT_EQ(all.size(), 2U);
+  ASSERT_EQ(all.size(), 4U);
   for (const Answer& a : all) EXPECT_EQ(a.result, Result::backend_error);
-  EXPECT_GE(took, 100ms);
+  EXPECT_GE(took, 200ms);
   EXPECT_LT(took, 5s);
+  EXPECT_EQ(called().size(), 1U);
+  EXPECT_EQ(not_asked(), std::vector<NotAsked>(3, NotAsked::no_worker));
+  EXPECT_TRUE(states().empty());
   gate.open();
-  std::this_thread::sleep_for(50ms);
-  EXPECT_EQ(answers_.wait_for(2).size(), 2U) << "the late success was answered a second time";
-  EXPECT_EQ(script_->asked, 1) << "an expired query is not asked any more";
+  pool.submit(query(), answers_.collect());
+  const auto after = answers_.wait_for(5);
+  ASSERT_EQ(after.size(), 5U) << "the late success was answered a second time";
+  EXPECT_EQ(after.back().result, Result::success);
+  EXPECT_EQ(script_->asked, 2) << "an expired query is not asked any more";
+}
+
+TEST_F(BackendPoolTest, WhatIsNotWantedAnyLongerIsNotAsked) {
+  script_->ask = [](const Query& q, Deadline) { return testing::success(q.login, "ldap"); };
+  auto& pool = start({.connections_max = 1, .breaker_failures = 1});
+  auto question = query();
+  question.still_wanted = [] { return false; };
+  pool.submit(std::move(question), answers_.collect());
+  EXPECT_EQ(answers_.wait_for(1).front().result, Result::blocked);
+  EXPECT_EQ(script_->asked, 0);
+  EXPECT_TRUE(called().empty());
+  EXPECT_TRUE(states().empty());
+}
+
+TEST_F(BackendPoolTest, ConnectionsAreKeptFromOneQuestionToTheNext) {
+  script_->ask = [](const Query&, Deadline) { return answer(Result::bad_credentials); };
+  auto& pool = start({.connections_max = 4});
+  for (std::size_t i = 1; i <= 20; ++i) {
+    pool.submit(query(), answers_.collect());
+    answers_.wait_for(i);
+  }
+  EXPECT_LE(script_->askers, 2) << "one, and one more when it was not back yet";
 }
 
 TEST_F(BackendPoolTest, TheBreakerOpensAndATrialClosesIt) {
@@ -197,6 +247,7 @@ TEST_F(BackendPoolTest, TheBreakerOpensAndATrialClosesIt) {
   EXPECT_EQ(answers_.wait_for(5).back().result, Result::bad_credentials);
   EXPECT_EQ(states(), (std::vector<bool>{false, true}));
   EXPECT_EQ(called().size(), 4U) << "refusals of the breaker are no backend calls";
+  EXPECT_EQ(not_asked(), std::vector<NotAsked>{NotAsked::breaker_open});
 }
 
 TEST_F(BackendPoolTest, WhatConcernsOneLoginDoesNotOpenTheBreaker) {
@@ -221,32 +272,7 @@ TEST_F(BackendPoolTest, AnExceptionIsAnOutage) {
   EXPECT_EQ(all[0].detail, "boom");
 }
 
-TEST_F(BackendPoolTest, StoppingAnswersTheQueuedAndWaitsForTheRunning) {
-  Gate gate;
-  script_->ask = [&](const Query& q, Deadline) {
-    gate.pass();
-    return testing::success(q.login, "ldap");
-  };
-  auto& pool = start({.connections_max = 1, .waiting_max = 10});
-  pool.submit(query(), answers_.collect());
-  while (script_->asked < 1) std::this_thread::sleep_for(1ms);
-  pool.submit(query(), answers_.collect());
-  pool.stop();
-  auto all = answers_.wait_for(1);
-  ASSERT_EQ(all.size(), 1U);
-  EXPECT_EQ(all[0].result, Result::backend_error);
-  std::thread opener([&] {
-    std::this_thread::sleep_for(50ms);
-    gate.open();
-  });
-  pool_.reset();
-  all = answers_.wait_for(2);
-  ASSERT_EQ(all.size(), 2U) << "the running call was answered before the destructor returned";
-  EXPECT_EQ(all[1].result, Result::success);
-  opener.join();
-}
-
-TEST_F(BackendPoolTest, AHungThreadDoesNotHoldTheDestructor) {
+TEST_F(BackendPoolTest, StoppingAnswersEverybodyAtOnceWhateverTheBackendDoes) {
   auto gate = std::make_shared<Gate>();
   auto left = std::make_shared<std::atomic<bool>>(false);
   script_->ask = [gate, left](const Query&, Deadline) {
@@ -254,18 +280,35 @@ TEST_F(BackendPoolTest, AHungThreadDoesNotHoldTheDestructor) {
     *left = true;
     return answer(Result::success);
   };
-  start({.connections_max = 1, .waiting_max = 10, .deadline_ms = 100}).submit(query(), answers_.collect());
+  auto& pool = start({.connections_max = 1, .waiting_max = 10, .deadline_ms = 60'000});
+  pool.submit(query(), answers_.collect());
   while (script_->asked < 1) std::this_thread::sleep_for(1ms);
+  pool.submit(query(), answers_.collect());
   const auto begun = Clock::now();
-  pool_.reset();
+  workers_->stop();
   EXPECT_LT(Clock::now() - begun, 5s);
-  const auto all = answers_.wait_for(1);
-  ASSERT_EQ(all.size(), 1U);
-  EXPECT_EQ(all[0].result, Result::backend_error);
+  EXPECT_TRUE(workers_->stuck());
+  const auto all = answers_.wait_for(2);
+  ASSERT_EQ(all.size(), 2U);
+  for (const Answer& a : all) EXPECT_EQ(a.result, Result::backend_error);
+  pool.submit(query(), answers_.collect());
+  EXPECT_EQ(answers_.wait_for(3).back().result, Result::backend_error) << "after the stop";
+  pool_.reset();
   gate->open();
   while (!*left) std::this_thread::sleep_for(1ms);
-  std::this_thread::sleep_for(50ms);
-  EXPECT_EQ(answers_.wait_for(1).size(), 1U);
+  EXPECT_EQ(answers_.wait_for(3).size(), 3U);
+}
+
+TEST_F(BackendPoolTest, StoppingWhileAnswersComeLosesNone) {
+  script_->ask = [](const Query&, Deadline) { return answer(Result::bad_credentials); };
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> answered = 0;
+    auto& pool = start({.connections_max = 4, .waiting_max = 1000});
+    for (int i = 0; i < 100; ++i) pool.submit(query(), [&](const Answer&) { ++answered; });
+    workers_->stop();
+    EXPECT_EQ(answered, 100);
+    EXPECT_FALSE(workers_->stuck());
+  }
 }
 
 }  // namespace

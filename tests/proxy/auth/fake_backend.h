@@ -6,12 +6,14 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "proxy/auth/backend.h"
 #include "proxy/auth/backend_chain.h"
+#include "proxy/auth/workers.h"
 #include "smtp/extensions.h"
 
 namespace portcullis::auth::testing {
@@ -19,7 +21,8 @@ namespace portcullis::auth::testing {
 struct FakeScript {
   std::function<Answer(const Query&, Deadline)> ask;
   std::atomic<int> asked = 0;
-  std::atomic<std::uint64_t> generation = 0;
+  std::atomic<int> askers = 0;             // made
+  std::atomic<std::uint64_t> version = 0;  // of every account
 };
 
 class FakeBackend : public Backend {
@@ -28,7 +31,7 @@ class FakeBackend : public Backend {
       : script_(std::move(script)), kind_(kind), mechanisms_(mechanisms) {}
   BackendKind kind() const override { return kind_; }
   std::uint8_t mechanisms() const override { return mechanisms_; }
-  std::uint64_t generation() const override { return script_->generation; }
+  std::uint64_t version_of(const std::string&) const override { return script_->version; }
   std::unique_ptr<Asker> asker() override {
     struct FakeAsker : Asker {
       explicit FakeAsker(std::shared_ptr<FakeScript> s) : script(std::move(s)) {}
@@ -39,6 +42,7 @@ class FakeBackend : public Backend {
       std::expected<std::string, std::string> probe(Deadline) override { return "fake"; }
       std::shared_ptr<FakeScript> script;
     };
+    ++script_->askers;
     return std::make_unique<FakeAsker>(script_);
   }
 
@@ -47,6 +51,16 @@ class FakeBackend : public Backend {
   BackendKind kind_;
   std::uint8_t mechanisms_;
 };
+
+// Eight threads of each kind. A test keeps them until nothing is under way.
+inline std::shared_ptr<Workers> workers(std::size_t threads = 8) {
+  auto made = std::make_shared<Workers>();
+  for (const BackendKind kind : {BackendKind::file, BackendKind::ldap, BackendKind::imap}) {
+    if (!made->reserve(kind, threads)) throw std::runtime_error("no threads");
+    made->use(kind, threads);
+  }
+  return made;
+}
 
 inline constexpr std::uint8_t password_mechanisms = smtp::mech_plain | smtp::mech_login;
 

@@ -165,7 +165,8 @@ TEST_F(ImapBackendTest, BehindTheService) {
   Settings settings;
   settings.backends = {BackendKind::imap};
   settings.imap = dovecot_->settings(ConnectionTls::starttls);
-  Service service(settings, nullptr, {});
+  const auto workers = testing::workers();
+  Service service(settings, nullptr, {}, workers);
   EXPECT_EQ(service.mechanisms(),
             smtp::mech_plain | smtp::mech_login | smtp::mech_xoauth2 | smtp::mech_oauthbearer);
   EXPECT_EQ(testing::ask(service, testing::request("Alice@Example.com", "alice secret")).result,

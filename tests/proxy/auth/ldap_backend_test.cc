@@ -118,7 +118,8 @@ TEST_F(LdapBackendTest, AnotherDomainIsNoNewLoginToGuessAt) {
   settings.backends = {BackendKind::ldap};
   settings.ldap = slapd_->settings();
   settings.ldap.filter = "(uid={local})";
-  Service service(settings, std::make_shared<policy::Lockout>(rule), {});
+  const auto workers = testing::workers();
+  Service service(settings, std::make_shared<policy::Lockout>(rule), {}, workers);
   const auto guess = [&service](std::uint8_t n, const std::string& password) {
     auto request = testing::request("bob@domain-" + std::to_string(n) + ".example", password);
     request.client.octets = {198, 51, 100, n};
@@ -141,7 +142,8 @@ TEST_F(LdapBackendTest, AnAccountOfTheUserFileIsAnotherOne) {
   policy::LockoutRule rule;
   rule.distinct_passwords_per_login = 3;
   rule.first_delay_ms = 0;
-  Service service(settings, std::make_shared<policy::Lockout>(rule), {});
+  const auto workers = testing::workers();
+  Service service(settings, std::make_shared<policy::Lockout>(rule), {}, workers);
   std::vector<Result> guesses;
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(testing::ask(service, testing::request("nobody@file.example", "mine")).result, Result::success);
@@ -194,7 +196,8 @@ TEST_F(LdapBackendTest, ALoginWithTwoEntriesKeepsNobodyElseOut) {
   settings.backends = {BackendKind::ldap};
   settings.ldap = slapd_->settings();
   settings.cache.ttl_seconds = 0;
-  Service service(settings, nullptr, {});
+  const auto workers = testing::workers();
+  Service service(settings, nullptr, {}, workers);
   for (std::uint32_t i = 0; i <= settings.ldap.limits.breaker_failures; ++i) {
     EXPECT_EQ(testing::ask(service, testing::request("twin@example.com", "twin secret")).result,
               Result::backend_error);
@@ -361,7 +364,8 @@ TEST(LdapBackendFaults, TheServiceAnswersManyThreadsFromARealDirectory) {
   settings.backends = {BackendKind::ldap};
   settings.ldap = slapd.settings();
   settings.cache.ttl_seconds = 0;
-  Service service(settings, nullptr, {});
+  const auto workers = testing::workers();
+  Service service(settings, nullptr, {}, workers);
   std::atomic<int> right = 0;
   std::atomic<int> answered = 0;
   for (int i = 0; i < 200; ++i) {

@@ -29,7 +29,7 @@ std::shared_ptr<Query> query(const std::string& login = "alice") {
 Answer ask(BackendPool& pool) {
   auto promise = std::make_shared<std::promise<Answer>>();
   auto future = promise->get_future();
-  pool.submit(query(), [promise](Answer answer) { promise->set_value(std::move(answer)); });
+  pool.submit({query(), {}, {}}, [promise](Answer answer) { promise->set_value(std::move(answer)); });
   if (future.wait_for(10s) != std::future_status::ready) throw std::runtime_error("no answer");
   return future.get();
 }
@@ -48,9 +48,11 @@ TEST(LdapFault, HalfAnAnswerCostsNoThread) {
   auto settings = server.settings();
   settings.limits.connections_max = 1;
   settings.limits.deadline_ms = 1000;
-  BackendPool pool(make_ldap_backend(settings), settings.limits, {});
-  ask(pool);
-  EXPECT_EQ(ask(pool).result, Result::bad_credentials) << "the one thread there is asks again";
+  const auto workers = testing::workers(1);
+  const auto pool = std::make_shared<BackendPool>(make_ldap_backend(settings), settings.limits,
+                                                  BackendPool::Events{}, workers);
+  ask(*pool);
+  EXPECT_EQ(ask(*pool).result, Result::bad_credentials) << "the one thread there is asks again";
 }
 
 TEST(LdapFault, NorDoesHalfAnAnswerToStartTls) {
@@ -67,9 +69,11 @@ TEST(LdapFault, NorDoesHalfAnAnswerToStartTls) {
   settings.limits.connections_max = 1;
   settings.limits.connect_timeout_ms = 300;
   settings.limits.deadline_ms = 1000;
-  BackendPool pool(make_ldap_backend(settings), settings.limits, {});
-  ask(pool);
-  const std::string said = ask(pool).detail;
+  const auto workers = testing::workers(1);
+  const auto pool = std::make_shared<BackendPool>(make_ldap_backend(settings), settings.limits,
+                                                  BackendPool::Events{}, workers);
+  ask(*pool);
+  const std::string said = ask(*pool).detail;
   EXPECT_NE(said.find("Protocol error"), std::string::npos) << said;
 }
 
