@@ -126,7 +126,7 @@ void Session::auth_done(std::uint32_t attempt, auth::Outcome outcome, Now now, E
   if (finished_ || wait_ != Wait::auth || attempt != auth_attempt_) return;
   const std::uint32_t delay_ms = outcome.delay_ms;
   auth_outcome_ = std::make_unique<auth::Outcome>(std::move(outcome));
-  if (delay_ms > 0) {
+  if (delay_ms > 0 && !draining_) {  // the end waits for no delay
     // Guessing costs time; the loop goes on with others.
     wait_ = Wait::auth_delay;
     arm(Deadline::auth, now);
