@@ -38,6 +38,12 @@ void check_credentials(const Check& check, const Upstream& upstream, const std::
   }
 }
 
+void check_sharing(const Check& check, const Upstream& upstream, const std::string& path) {
+  if (upstream.stalled_after_seconds < upstream.slow_after_seconds) {
+    check.error(path + ".stalled_after", "is shorter than slow_after");
+  }
+}
+
 // Whether `server` is this very gateway.
 bool is_ours(const Config& config, const Server& server) {
   const auto address = policy::parse_ip(server.host);
@@ -62,6 +68,7 @@ void check_upstreams(const Check& check) {
     const std::string path = indexed("upstream", i);
     check_tls(check, upstream, path);
     check_credentials(check, upstream, path);
+    check_sharing(check, upstream, path);
     if (!upstream.helo.empty() && !smtp::is_valid_helo(upstream.helo)) {
       check.error(path + ".helo", "\"" + upstream.helo + "\" is not a domain or address literal");
     }

@@ -111,6 +111,12 @@ struct Upstream {
   std::uint32_t transactions_per_connection = 100;
   std::uint32_t waiting_max = 1000;  // sessions waiting for a connection, per worker
   std::uint32_t waiting_seconds = 30;
+  std::uint32_t client_share_percent = 90;   // of connections_max: the most that one client may hold
+  std::uint32_t reserved_for_users = 10;     // percent of connections_max that only logins may hold
+  std::uint32_t slow_after_seconds = 1;      // of waiting for a holder, while others wait
+  std::uint32_t slow_rate = 1000;            // octets a second of a client that is not slow
+  std::uint32_t stalled_after_seconds = 10;  // as slow_after_seconds, whatever share the holder has
+  std::uint32_t errors_per_connection = 3;   // refusals before it is closed instead of used again
   std::uint32_t connect_timeout_seconds = 10;
   std::uint32_t command_timeout_seconds = 60;
   std::uint32_t data_timeout_seconds = 180;         // write stall during the body

@@ -63,9 +63,32 @@ std::vector<Row<Upstream>> relay_rows() {
       row("idle_timeout", &U::idle_seconds, seconds(1, 3600), "How long such a connection is kept."),
       row("transactions_per_connection", &U::transactions_per_connection, count(1, 1000000),
           "A connection that has carried this many messages is closed."),
+      row("errors_per_connection", &U::errors_per_connection, count(1, 1000000),
+          "A connection on which the server has refused this many commands is closed instead of used again: "
+          "many "
+          "servers count errors against the connection, whoever made them."),
       row("waiting_max", &U::waiting_max, count(0, 1000000),
           "Sessions of a worker that may wait for a free connection; more are answered 451."),
       row("waiting_timeout", &U::waiting_seconds, seconds(1, 600), "How long they wait."),
+      row("client_share", &U::client_share_percent, count(1, 100),
+          "Percent of `connections_max`: about as many connections one client network, or one login, may "
+          "hold. "
+          "The rest stays free for others; clients that hold fewer must leave fewer free."),
+      row("reserved_for_users", &U::reserved_for_users, count(0, 90),
+          "Percent of `connections_max` that only sessions with a login may hold, where a listener with "
+          "`auth` "
+          "uses this upstream."),
+      row("slow_after", &U::slow_after_seconds, seconds(1, 600),
+          "While other sessions wait, a connection is taken from a client that has not kept up `slow_rate` "
+          "for so "
+          "long, or that the server has not answered for so long, if its network or login holds at least two "
+          "more than that of the one who waits. The client is answered 421 or 451."),
+      row("slow_rate", &U::slow_rate, count(1, 1000000),
+          "Octets a second of a client that is not slow in the sense of `slow_after`."),
+      row("stalled_after", &U::stalled_after_seconds, seconds(1, 3600),
+          "While other sessions wait, a connection is taken from a client that has been slow for so long, "
+          "however "
+          "few its network or login holds."),
       row("connect_timeout", &U::connect_timeout_seconds, seconds(1, 300),
           "For connect, TLS handshake and greeting together. Of the addresses of a name, each but the last "
           "has 2 s of it at most."),

@@ -71,6 +71,7 @@ void Session::start(Now now, Effects& fx) {
 void Session::client_bytes(std::string_view bytes, Now now, Effects& fx) {
   if (finished_) return;
   octets_in_ += bytes.size();
+  note_client_pace(bytes.size(), now);
   if (turn_spent()) {
     pending_.append(bytes);
   } else if (pending_.empty()) {
@@ -111,7 +112,7 @@ void Session::keep(std::string_view bytes) {
 
 void Session::resume(Now now, Effects& fx) {
   if (pending_.empty() || blocked() || turn_spent()) return;
-  if (command_waits_ && owes_replies()) return;  // it was looked at already
+  if (command_waits_ && (owes_replies() || repeats_envelope())) return;  // it was looked at already
   // Views of this input may go into the effects, so the effects keep it.
   const bool secret = holds_auth();
   fx.kept_input.push_back(std::move(pending_));
@@ -128,6 +129,7 @@ void Session::after_event(Now now, Effects& fx) {
   if (!finished_ && !blocked() && !pending_.empty() && fx.kept_input.empty()) resume(now, fx);
   if (pending_.empty()) steps_ = 0;
   if (!ledger_.empty() && !owes_replies()) flush_ledger(fx);
+  note_upstream_use(now);
   if (finished_) return;
   if (draining_ && !transaction_ && !blocked() && !turn_spent() && ledger_.empty()) {
     bye(421, "4.3.2", "Service is closing, please connect again", metrics::CloseReason::drain, "", now, fx);
@@ -135,7 +137,7 @@ void Session::after_event(Now now, Effects& fx) {
   }
   // The client closed its side: what it had sent before has been carried out by now, unless it is a DATA that
   // waits for the upstream's answer to it.
-  const bool data_waits = !pending_.empty() && early_data_decides();
+  const bool data_waits = !pending_.empty() && (early_data_decides() || repeats_envelope());
   if (eof_ && !blocked() && !turn_spent() && ledger_.empty() && !data_waits) {
     close(metrics::CloseReason::client_lost, "", now, fx);
   }
@@ -144,6 +146,18 @@ void Session::after_event(Now now, Effects& fx) {
 void Session::client_eof(Now now, Effects& fx) {
   if (finished_) return;
   eof_ = true;
+  // Behind AUTH nothing may be sent before its reply (RFC 4954 section 4): a client that closes now has left.
+  if (wait_ == Wait::auth_delay || (wait_ == Wait::auth && pending_.empty())) {
+    return close(metrics::CloseReason::client_lost, "", now, fx);
+  }
+  // What is known is told now: if nobody is there any more, the reset that follows says so.
+  flush_ledger(fx);
+  if (pending_.empty() && transaction_ && transaction_->upstream == UpstreamState::acquiring) {
+    // No message can follow: a connection would be taken from those who have one to send.
+    leave_upstream(fx);
+    transaction_->upstream_refusal = refusal(451, "4.3.2", "No message follows");
+    settle_all_recipients(*transaction_->upstream_refusal, fx);
+  }
   after_event(now, fx);
 }
 
@@ -280,6 +294,8 @@ std::size_t Session::consume_line(std::string_view bytes, Now now, Effects& fx) 
     }
   }
   if (parsed.verb == smtp::Verb::data && early_data_decides()) return 0;
+  command_waits_ = awaits_envelope(parsed, now, fx);
+  if (command_waits_) return 0;
   const bool more_follows = bytes.size() > line.consumed;
   // RFC 3207: whatever is in the buffer behind STARTTLS came in the clear and is never executed.
   if (more_follows && parsed.verb == smtp::Verb::starttls) {

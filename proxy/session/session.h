@@ -21,6 +21,7 @@
 #include "proxy/session/environment.h"
 #include "proxy/session/ledger.h"
 #include "proxy/session/transaction.h"
+#include "proxy/session/upstream_hold.h"
 #include "proxy/session/upstream_link.h"
 #include "smtp/command.h"
 #include "smtp/sasl.h"
@@ -60,6 +61,14 @@ class Session {
   // Whatever is under way; but the answer to a whole message is waited for, unless `at_once`.
   void stop(bool at_once, Now now, Effects& effects);
 
+  // What the transaction does with the connection that it holds.
+  UpstreamHold upstream_hold() const;
+  // Others wait: gives the connection back if it is idle, and goes on with another one when the client does.
+  void yield_upstream(Now now, Effects& effects);
+  // Others have waited too long: ends whatever the connection is used for, except the wait for the reply to a
+  // whole message.
+  void end_upstream_use(Now now, Effects& effects);
+
   // Whether the driver should read from the client now (back-pressure, law 4).
   bool wants_client_bytes() const;
   // Whether input is left that one event may not go on with: the driver owes a next_turn() behind what others
@@ -79,6 +88,8 @@ class Session {
   bool lingers() const { return lingers_; }
   bool in_transaction() const { return transaction_ != nullptr; }
   bool authenticated() const { return account_ != nullptr; }
+  const policy::IpAddress& client() const { return client_; }  // the address that policies judge
+  std::string_view login() const { return account_ ? std::string_view(account_->login) : std::string_view(); }
 
  private:
   enum class Input : std::uint8_t { command, sasl, data, chunk, discard_chunk };
@@ -175,7 +186,6 @@ class Session {
   void send_rcpt(std::size_t index, Effects& fx);
   void send_envelope(Effects& fx);
   void rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx);
-  void repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx);
   void mail_answered(const smtp::Reply& reply);
   bool stale_connection() const;
   smtp::Reply loss_reply(LinkFailure failure, bool reached) const;
@@ -187,6 +197,15 @@ class Session {
   bool may_begin_anew() const;
   void begin_anew(Now now, Effects& fx);
   bool upstream_owes() const;
+
+  // --- session_sharing.cc: upstream connections that others wait for
+  void begin_upstream_use(Now now);
+  void note_upstream_use(Now now);
+  void note_client_pace(std::size_t octets, Now now);
+  bool may_yield() const;
+  bool awaits_envelope(const smtp::Command& parsed, Now now, Effects& fx);
+  bool repeats_envelope() const;
+  void repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx);
 
   // --- session_content.cc: from the client
   void data(std::string_view argument, Now now, Effects& fx);
@@ -309,6 +328,9 @@ class Session {
   std::uint32_t refusals_total_ = 0;
   std::unique_ptr<Transaction> transaction_;
   UpstreamLink* link_ = nullptr;
+  Pace pace_;  // of the client, while it holds a connection
+  bool server_is_waited_for_ = false;
+  std::int64_t upstream_use_since_ms_ = 0;
   std::string pending_;  // bytes not decided yet
   Ledger ledger_;
   std::uint64_t discard_left_ = 0;  // of a chunk that belongs to no message

@@ -68,6 +68,7 @@ void Session::timeout(Now now, Effects& fx) {
 void Session::upstream_full(bool full, Now now) {
   if (full == upstream_full_ || finished_) return;
   upstream_full_ = full;
+  note_upstream_use(now);
   // From here on the upstream is the one to wait for; and then the client again.
   if (!content_under_way()) return;
   arm(full                       ? Deadline::upstream_stall

@@ -182,6 +182,7 @@ void Session::upstream_ready(UpstreamLink& link, Now now, Effects& fx) {
   t.upstream_name = link.name();
   t.pooled = link.transactions() > 0;
   ++t.attempts;
+  begin_upstream_use(now);
   if (t.mail.smtputf8 && !link.extensions().smtputf8) {
     // Offered on the word of an earlier probe, or of none; this server can not, and nobody may downgrade.
     // The client's next session hears a truer offer.
@@ -234,7 +235,9 @@ void Session::send_envelope(Effects& fx) {
   if (upstream.trusted_for_auth) auth = account_ ? std::string_view(account_->login) : std::string_view("<>");
   append_mail(wire, t.reverse_path, t.mail, link_->extensions(), auth);
   link_->command(wire, Expect::mail, fx.upstream);
-  if (t.repeats_recipient) send_rcpt(0, fx);
+  if (t.unconfirmed > 0) {
+    for (const std::size_t index : t.accepted_recipients) send_rcpt(index, fx);
+  }
   ledger_.each_open([&](std::size_t recipient) { send_rcpt(recipient, fx); });
   if (t.early_data == EarlyData::wanted || expects_data()) send_data_early(fx);
 }
@@ -308,6 +311,10 @@ void Session::upstream_answer(Expect what, const smtp::Reply& reply, Now now, Ef
     default:
       break;  // XFORWARD: its refusal costs a log detail, not the mail
   }
+  // Each command has its own time (RFC 5321 4.5.3.2): a reply begins that of the next one.
+  if (deadline_kind_ == Deadline::upstream && link_ != nullptr && link_->outstanding() > 0) {
+    arm(Deadline::upstream, now);
+  }
   after_event(now, fx);
 }
 
@@ -317,25 +324,16 @@ bool Session::stale_connection() const { return transaction_->pooled && may_begi
 
 void Session::mail_answered(const smtp::Reply& reply) {
   if (reply.code == 421 && stale_connection()) return;  // the loss of the connection comes next
-  if (reply.code != 250) transaction_->upstream_refusal = relayed(reply);
-}
-
-// The client was told that this recipient is accepted. If the server now says otherwise, the message can not
-// be what the client believes it to be.
-void Session::repeated_recipient_answered(const smtp::Reply& reply, Now now, Effects& fx) {
-  Transaction& t = *transaction_;
-  t.repeats_recipient = false;
-  if (!t.upstream_refusal && (reply.code == 250 || reply.code == 251)) return;
-  if (!t.upstream_refusal) {
-    t.upstream_refusal = refusal(451, "4.3.0", "A recipient accepted before is refused now, try again later");
-  }
-  settle_all_recipients(*t.upstream_refusal, fx);
-  leave_upstream(fx);
-  arm(Deadline::command, now);
+  if (reply.code == 250) return;
+  // Of an envelope that was accepted before: what the server has against it may pass.
+  transaction_->upstream_refusal =
+      transaction_->unconfirmed > 0 && !reply.transient()
+          ? refusal(451, "4.3.0", "The sender accepted before is refused now, try again later")
+          : relayed(reply);
 }
 
 void Session::rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx) {
-  if (transaction_->repeats_recipient) return repeated_recipient_answered(reply, now, fx);
+  if (transaction_->unconfirmed > 0) return repeated_recipient_answered(reply, now, fx);
   if (!owes_replies()) return;
   const bool accepted = reply.code == 250 || reply.code == 251;
   if (transaction_->upstream_refusal) {
@@ -355,6 +353,7 @@ void Session::rcpt_answered(const smtp::Reply& reply, Now now, Effects& fx) {
 void Session::settle_recipient(smtp::Reply reply) {
   if (reply.positive()) {
     ++transaction_->accepted;
+    transaction_->accepted_recipients.push_back(ledger_.first_open().recipient);
   } else {
     ++transaction_->refused;
     ++errors_;
@@ -393,14 +392,15 @@ void Session::upstream_lost(LinkFailure failure, const std::string& text, Now no
   Transaction& t = *transaction_;
   const bool again = (failure == LinkFailure::closed || failure == LinkFailure::unasked ||
                       failure == LinkFailure::malformed) &&
-                     stale_connection() && owes_replies();
+                     stale_connection() && (owes_replies() || t.unconfirmed > 0);
   if (again) {
     begin_anew(now, fx);
     return;
   }
+  // Not this transaction's.
+  if (t.upstream == UpstreamState::none || t.upstream == UpstreamState::gone) return;
   const UpstreamState state = std::exchange(t.upstream, UpstreamState::gone);
   if (t.upstream_reply.empty()) t.upstream_reply = std::string(name_of(failure)) + ": " + text;
-  if (state == UpstreamState::none || state == UpstreamState::gone) return;
   smtp::Reply reply = loss_reply(failure, state != UpstreamState::acquiring);
   if (t.content && parting.code != 0) {
     // The server refused the message and did not wait for its end: as a 451 it would come again and again.

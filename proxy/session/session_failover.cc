@@ -11,7 +11,7 @@ void Session::upstream_silent(bool hung, Now now, Effects& fx) {
   if (finished_ || !transaction_ || link_ == nullptr) return;
   Transaction& t = *transaction_;
   if (t.upstream == UpstreamState::ended) return;
-  if (may_begin_anew() && owes_replies()) {
+  if (may_begin_anew() && (owes_replies() || t.unconfirmed > 0)) {
     link_->fail(LinkFailure::timeout, "no reply in time");
     fx.leave_upstream = Leave::abort;
     begin_anew(now, fx);
@@ -30,7 +30,7 @@ bool Session::upstream_owes() const { return link_->outstanding() > 0 || upstrea
 bool Session::may_begin_anew() const {
   const Transaction& t = *transaction_;
   return t.upstream == UpstreamState::envelope && t.attempts < connection_attempts &&
-         t.accepted == (t.repeats_recipient ? 1 : 0) && !t.upstream_refusal;
+         t.accepted == t.unconfirmed && !t.upstream_refusal;
 }
 
 void Session::begin_anew(Now now, Effects& fx) {

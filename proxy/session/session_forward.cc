@@ -99,7 +99,7 @@ void Session::take_back_data(Now now, Effects& fx) {
   const bool forgotten = t.early_data == EarlyData::refused && t.accepted > 0;
   if (t.inside_early_data() || forgotten) {
     leave_upstream(fx);
-    t.repeats_recipient = t.accepted > 0;
+    t.unconfirmed = t.accepted;
     t.upstream = UpstreamState::acquiring;
     fx.acquire_upstream = true;
     arm(Deadline::upstream, now);

@@ -88,13 +88,16 @@ struct Transaction {
   smtp::MailParameters mail;
   std::vector<smtp::Path> recipients;  // passed policy; the upstream may still refuse some
   std::vector<smtp::RcptParameters> recipient_parameters;
-  std::size_t accepted = 0;  // by the upstream
-  std::size_t refused = 0;   // by us or the upstream
+  std::size_t accepted = 0;                      // by the upstream
+  std::vector<std::size_t> accepted_recipients;  // indices into recipients, in the order of the replies
+  std::size_t refused = 0;                       // by us or the upstream
   policy::ChargeList charges;
   UpstreamState upstream = UpstreamState::none;
   EarlyData early_data = EarlyData::no;
-  std::optional<smtp::Reply> data_refusal;      // of an early DATA, as the upstream gave it
-  bool repeats_recipient = false;               // the first, accepted on a connection that was given up
+  std::optional<smtp::Reply> data_refusal;  // of an early DATA, as the upstream gave it
+  // Accepted on a connection that was given up, and not accepted again on the present one yet.
+  std::size_t unconfirmed = 0;
+  std::uint8_t yields = 0;                      // connections given back for others
   bool pooled = false;                          // the connection served an earlier transaction
   std::uint8_t attempts = 0;                    // connections taken for it
   std::optional<smtp::Reply> upstream_refusal;  // of MAIL, or why there is no upstream: for every RCPT

@@ -46,6 +46,39 @@ TEST(Deadlines, ForRepliesThatAreOwed) {
   EXPECT_FALSE(harness.session().finished());
 }
 
+// RFC 5321 4.5.3.2 counts by command: MAIL and a hundred RCPTs sent together may take a hundred times as
+// long.
+TEST(Deadlines, EachPipelinedCommandHasItsOwn) {
+  Harness harness(setup());
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.client("RCPT TO:<d@example.com>\r\nRCPT TO:<e@example.com>\r\nDATA\r\n");
+  for (const std::string reply : {"250 mail\r\n", "250 2.1.5 c\r\n", "550 d\r\n", "250 2.1.5 e\r\n"}) {
+    harness.pass(upstream_seconds - 1);
+    EXPECT_EQ(harness.seconds_left(), 1) << reply;
+    harness.upstream(reply);
+    EXPECT_GE(harness.seconds_left(), upstream_seconds) << reply;
+  }
+  EXPECT_NE(harness.client_out.find("354 "), std::string::npos) << harness.client_out;
+  EXPECT_EQ(harness.client_out.find("451 "), std::string::npos) << harness.client_out;
+}
+
+TEST(Deadlines, ForAnEnvelopeThatIsRepeated) {
+  Harness harness(setup());
+  harness.start();
+  harness.client("EHLO client.test\r\nMAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<c@example.com>\r\n");
+  harness.upstream("250 ok\r\n250 2.1.5 c\r\n");
+  harness.yield();
+  EXPECT_EQ(harness.seconds_left(), config::ListenerLimits().command_timeout_seconds);
+  harness.client("DATA\r\n");
+  EXPECT_EQ(harness.seconds_left(), upstream_seconds);
+  harness.pass(upstream_seconds - 1);
+  harness.upstream("250 reset\r\n");
+  harness.timeout();
+  EXPECT_NE(harness.client_out.find("451 4.4.2"), std::string::npos) << harness.client_out;
+  EXPECT_FALSE(harness.session().finished());
+}
+
 TEST(Deadlines, ContentThatWaitsForThe354WaitsForTheUpstream) {
   for (const std::string content :
        {"From: a@elsewhere.test\r\n\r\nthere is more\r\n", "From: a@elsewhere.test\r\n\r\nall\r\n.\r\n"}) {

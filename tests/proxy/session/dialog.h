@@ -9,7 +9,7 @@
 //   U: 250 ok                          the upstream sends this and CRLF
 //   > 250 *                            this line must reach the client next
 //   ! upstream-lost | upstream-silent | upstream-hung | client-lost | tls | auth ok LOGIN | auth bad |
-//   ! auth down | timeout | drain | refuse-connect
+//   ! auth down | timeout | drain | refuse-connect | yield | end-use
 //   = aborted | released | finished    must be so now
 // At the end nothing may be left unlooked at on either side.
 #pragma once

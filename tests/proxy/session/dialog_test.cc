@@ -52,6 +52,8 @@ void incident(Harness& h, const std::string& what) {
   if (what == "tls") return h.tls_done();
   if (what == "timeout") return h.timeout();
   if (what == "drain") return h.drain();
+  if (what == "yield") return h.yield();
+  if (what == "end-use") return h.end_use();
   if (what == "refuse-connect") {
     h.acquire_fails = true;
     return;
@@ -133,7 +135,17 @@ void run(const Dialog& dialog, int cut, unsigned seed) {
   EXPECT_EQ(h.upstream_out, "");
 }
 
-enum class Fault { upstream_lost, upstream_silent, upstream_hung, client_lost, timeout, drain, unasked };
+enum class Fault {
+  upstream_lost,
+  upstream_silent,
+  upstream_hung,
+  client_lost,
+  timeout,
+  drain,
+  unasked,
+  yield,
+  end_use
+};
 
 void happen(Fault fault, Harness& h, Laws& laws) {
   switch (fault) {
@@ -157,6 +169,12 @@ void happen(Fault fault, Harness& h, Laws& laws) {
       break;
     case Fault::unasked:
       laws.upstream_says("250 2.0.0 nobody asked for this\r\n");
+      break;
+    case Fault::yield:
+      h.yield();
+      break;
+    case Fault::end_use:
+      h.end_use();
       break;
   }
   laws.observe();
@@ -198,8 +216,9 @@ TEST_P(Dialogs, AnyCut) {
 TEST_P(Dialogs, AnyEventFails) {
   law_broken = [](const char* law) { ADD_FAILURE() << "broken: " << law; };
   const Dialog dialog = read_dialog(GetParam());
-  for (const Fault fault : {Fault::upstream_lost, Fault::upstream_silent, Fault::upstream_hung,
-                            Fault::client_lost, Fault::timeout, Fault::drain, Fault::unasked}) {
+  for (const Fault fault :
+       {Fault::upstream_lost, Fault::upstream_silent, Fault::upstream_hung, Fault::client_lost,
+        Fault::timeout, Fault::drain, Fault::unasked, Fault::yield, Fault::end_use}) {
     for (std::size_t k = 0; k < dialog.steps.size(); ++k) run_with_fault(dialog, k, fault);
   }
 }

@@ -176,6 +176,16 @@ void Harness::drain() {
   perform();
 }
 
+void Harness::yield() {
+  session_->yield_upstream(now(), effects_);
+  perform();
+}
+
+void Harness::end_use() {
+  session_->end_upstream_use(now(), effects_);
+  perform();
+}
+
 UpstreamLink* Harness::link_of(std::size_t wire) {
   if (link_ && link_wire_ == wire) return link_.get();
   return parked_ && parked_wire_ == wire ? parked_.get() : nullptr;

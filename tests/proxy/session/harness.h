@@ -62,6 +62,10 @@ class Harness {
   // What became of the account that is logged in, from now on; and how long its login counts.
   void account_becomes(Accounts::State state, std::vector<std::string> addresses = {});
   void login_counts(std::uint32_t seconds) { accounts_.seconds = seconds; }
+  void yield();    // others wait for the connection
+  void end_use();  // others have waited for it too long
+  UpstreamHold hold() const { return session_->upstream_hold(); }
+  std::int64_t now_ms() const { return clock_ms_; }
   void pass(std::int64_t seconds) { clock_ms_ += seconds * 1000; }
   void memory_pressure(MemoryPressure pressure) { pressure_ = pressure; }
   void upstream_full(bool full) { session_->upstream_full(full, now()); }
