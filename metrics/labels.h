@@ -60,6 +60,7 @@ enum class Dim : std::uint8_t {
   upstream_verb,
   connect_result,
   connection_state,
+  reclaim_reason,
   failover_reason,
   capability,
   sink,
@@ -306,6 +307,11 @@ PORTCULLIS_LABEL(ConnectionState, connection_state, {"active", "idle"})
 enum class FailoverReason : std::uint8_t { connect, tls, greeting, login };
 PORTCULLIS_LABEL(FailoverReason, failover_reason, {"connect", "tls", "greeting", "login"})
 
+// In the order of net::ReclaimReason.
+enum class ReclaimReason : std::uint8_t { idle, unsettled, half_closed, slow_client, slow_server, stalled };
+PORTCULLIS_LABEL(ReclaimReason, reclaim_reason,
+                 {"idle", "unsettled", "half_closed", "slow_client", "slow_server", "stalled"})
+
 enum class Capability : std::uint8_t {
   pipelining,
   eight_bit_mime,
@@ -375,6 +381,7 @@ constexpr std::span<const std::string_view> values_of(Dim dim) {
     PORTCULLIS_CASE(upstream_verb);
     PORTCULLIS_CASE(connect_result);
     PORTCULLIS_CASE(connection_state);
+    PORTCULLIS_CASE(reclaim_reason);
     PORTCULLIS_CASE(failover_reason);
     PORTCULLIS_CASE(capability);
     PORTCULLIS_CASE(sink);

@@ -83,6 +83,7 @@ std::string_view label_name(Dim dim) {
     case Dim::close_reason:
     case Dim::not_asked:
     case Dim::tls_failure:
+    case Dim::reclaim_reason:
     case Dim::failover_reason:
       return "reason";
     case Dim::tls_side:

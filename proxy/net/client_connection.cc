@@ -265,6 +265,29 @@ void ClientConnection::on_upstream_writable() {
   update_reading();
 }
 
+void ClientConnection::on_upstream_wanted(UpstreamConnection& connection, bool end) {
+  if (dead_ || closing_ || upstream_ != &connection) return;
+  if (end) {
+    worker_.upstream_trouble(listener_, session_->id(), LinkFailure::busy,
+                             connection.link().name() + ": taken back, as other sessions wait");
+    session_->end_upstream_use(now(), worker_.effects());
+  } else {
+    session_->yield_upstream(now(), worker_.effects());
+  }
+  perform();
+}
+
+// As the limits on connections count networks.
+PartyKey ClientConnection::party() const {
+  if (session_->authenticated()) return {"u" + std::string(session_->login()), true};
+  const policy::ConnectionRule& rule = generation_->snapshot->config->policy.connections;
+  const policy::IpNetwork network =
+      policy::network_of(session_->client(), rule.ipv4_prefix_bits, rule.ipv6_prefix_bits);
+  std::string text = network.base.v6 ? "6" : "4";
+  text.append(network.base.octets.begin(), network.base.octets.begin() + (network.base.v6 ? 16 : 4));
+  return {std::move(text), false};
+}
+
 void ClientConnection::on_auth(std::uint32_t attempt, auth::Outcome outcome) {
   if (dead_ || closing_) return;
   session_->auth_done(attempt, std::move(outcome), now(), worker_.effects());
@@ -294,6 +317,8 @@ void ClientConnection::sweep(std::int64_t mono_ms) {
     if (mono_ms < header_deadline_ms_) return;
     return proxy_header_failed(metrics::ProxyVersion::none, metrics::ProxyResult::timeout);
   }
+  // While nothing is read, a reset comes by no other way.
+  if (!stream_.tcp().reading() && stream_.tcp().hung_up()) return on_end(true);
   if (session_->deadline_ms() > mono_ms) return;
   if (stream_.handshaking()) {
     count(worker_.shard(), metrics::TlsSide::client, failed(metrics::TlsFailure::timeout));

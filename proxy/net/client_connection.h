@@ -11,11 +11,11 @@
 
 #include "proxy/net/secure_stream.h"
 #include "proxy/net/snapshot.h"
+#include "proxy/net/upstream_borrower.h"
 #include "proxy/session/session.h"
 
 namespace portcullis::net {
 
-class UpstreamConnection;
 class UpstreamPool;
 class Worker;
 struct Generation;
@@ -27,7 +27,7 @@ struct Buffered {
   std::size_t session = 0;          // undecided: input, header, content before the 354
 };
 
-class ClientConnection final : public SecureStream::Handler {
+class ClientConnection final : public SecureStream::Handler, public UpstreamBorrower {
  public:
   ClientConnection(Worker& worker, std::shared_ptr<Generation> generation, std::size_t listener);
   ~ClientConnection();
@@ -40,14 +40,15 @@ class ClientConnection final : public SecureStream::Handler {
   // Refuses before a session exists: one cheap 421 (nothing at all where TLS is expected first).
   void turn_away(std::string_view reply);
 
-  void on_upstream_granted(UpstreamConnection& connection);
-  void on_upstream_denied(session::LinkFailure failure, const std::string& text);
-  void on_upstream_answer(UpstreamConnection& connection);
+  void on_upstream_granted(UpstreamConnection& connection) override;
+  void on_upstream_denied(session::LinkFailure failure, const std::string& text) override;
+  void on_upstream_answer(UpstreamConnection& connection) override;
   void on_upstream_lost(UpstreamConnection& connection, session::LinkFailure failure,
-                        const std::string& text);
+                        const std::string& text) override;
   // The server has not replied for some time, and another one is there; `hung`: nor does it to the probe.
-  void on_upstream_silent(UpstreamConnection& connection, bool hung);
-  void on_upstream_writable();
+  void on_upstream_silent(UpstreamConnection& connection, bool hung) override;
+  void on_upstream_writable() override;
+  void on_upstream_wanted(UpstreamConnection& connection, bool end) override;
   void on_auth(std::uint32_t attempt, auth::Outcome outcome);
   void drain();
   void next_turn();
@@ -56,7 +57,9 @@ class ClientConnection final : public SecureStream::Handler {
   // The drain's deadline has passed. at_once: nothing is waited for any more.
   void kill(bool at_once);
 
-  session::XClient xclient() const { return session_->xclient(); }
+  session::XClient xclient() const override { return session_->xclient(); }
+  PartyKey party() const override;
+  session::UpstreamHold upstream_hold() const override { return session_->upstream_hold(); }
   bool dead() const { return dead_; }
   const std::string& listener_name() const { return listener_.settings.name; }
   std::uint16_t listener_label() const { return listener_.label; }

@@ -1,5 +1,6 @@
 #include "proxy/net/tcp_stream.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -336,6 +337,12 @@ void TcpStream::shutdown() {
 bool TcpStream::readable_now() const {
   char octet = 0;
   return handle_ != nullptr && receive_from(fd_, {&octet, 1}, MSG_PEEK) >= 0;
+}
+
+bool TcpStream::hung_up() const {
+  pollfd poll_for{fd_, 0, 0};  // POLLHUP and POLLERR are reported unasked
+  return handle_ != nullptr && fd_ >= 0 && poll(&poll_for, 1, 0) == 1 &&
+         (poll_for.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 }  // namespace portcullis::net

@@ -73,6 +73,8 @@ class TcpStream {
   bool open() const { return handle_ != nullptr; }
   // Whether bytes (or the end) wait to be read.
   bool readable_now() const;
+  // Whether the connection was reset. Seen without reading, and after the peer's FIN too.
+  bool hung_up() const;
 
  private:
   friend class TurnEnd;

@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "smtp/ascii.h"
+
 namespace portcullis::net {
 
 using session::LinkFailure;
@@ -13,6 +15,12 @@ namespace {
 
 // Of one address of several: time for a lost SYN to be sent again.
 constexpr std::int64_t address_ms = 2'000;
+
+bool names_too_many_errors(std::string_view text) {
+  static constexpr std::string_view words = "too many errors";
+  return std::search(text.begin(), text.end(), words.begin(), words.end(),
+                     [](char a, char b) { return smtp::to_lower(a) == b; }) != text.end();
+}
 
 }  // namespace
 
@@ -207,6 +215,10 @@ void UpstreamConnection::fail(LinkFailure failure, std::string text) {
   link_.fail(failure, std::move(text));
   stream_.tcp().abort();
   owner_.on_lost(*this);
+}
+
+void UpstreamConnection::note_refusal(const smtp::Reply& reply, std::uint32_t most) {
+  worn_out_ |= ++refusals_ >= most || names_too_many_errors(reply.text);
 }
 
 void UpstreamConnection::close() {

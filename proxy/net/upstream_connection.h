@@ -14,11 +14,10 @@
 #include "proxy/net/handshake.h"
 #include "proxy/net/secure_stream.h"
 #include "proxy/net/tls_context.h"
+#include "proxy/net/upstream_shares.h"
 #include "proxy/session/upstream_link.h"
 
 namespace portcullis::net {
-
-class ClientConnection;
 
 class UpstreamConnection final : public SecureStream::Handler {
  public:
@@ -75,14 +74,21 @@ class UpstreamConnection final : public SecureStream::Handler {
   bool tls_was_the_problem() const { return tls_failed_; }
 
   // For the owner's book-keeping.
-  ClientConnection* client = nullptr;  // in whose transaction it is
-  ClientConnection* bound = nullptr;   // to whom alone it may be given: it was told of that client
+  UpstreamBorrower* client = nullptr;  // in whose transaction it is
+  UpstreamBorrower* bound = nullptr;   // to whom alone it may be given: it was told of that client
   bool idle = false;
   bool stalled = false;  // while it was opened: another server is asked instead
   std::int64_t opened_at_ms = 0;
   std::int64_t idle_since_ms = 0;
   std::int64_t deadline_ms = 0;  // of the opening, or of the replies still owed when detached
   std::uint32_t transactions = 0;
+  UpstreamShares::Party* party = nullptr;  // as whose it counts, until it can be used again
+  std::int64_t asked_back_ms = 0;          // when its session was asked to give it back; 0: it was not
+  std::int64_t given_back_ms = 0;          // when a session left it with replies still owed
+  // A refusal counts at many servers against the connection, and so against its next user (Postfix,
+  // smtpd_hard_error_limit): after `most` of them the connection is not used again.
+  void note_refusal(const smtp::Reply& reply, std::uint32_t most);
+  bool worn_out() const { return worn_out_; }
 
  private:
   void on_connected(int status) noexcept override;
@@ -119,6 +125,8 @@ class UpstreamConnection final : public SecureStream::Handler {
   std::int64_t handshake_started_ms_ = 0;
   bool look_first_ = false;  // before what is written is sent
   bool lost_ = false;
+  bool worn_out_ = false;
+  std::uint32_t refusals_ = 0;
   bool tls_failed_ = false;
 };
 

@@ -43,6 +43,10 @@ metrics::FailoverReason failover_reason(LinkFailure failure) {
   }
 }
 
+metrics::ReclaimReason reclaim_reason(ReclaimReason reason) {
+  return metrics::ReclaimReason{static_cast<std::uint8_t>(reason)};
+}
+
 metrics::UpstreamVerb verb_of(session::Expect what) {
   using metrics::UpstreamVerb;
   switch (what) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "proxy/net/client_connection.h"
 #include "proxy/net/upstream_labels.h"
 
 namespace portcullis::net {
@@ -16,6 +15,13 @@ constexpr std::int64_t clear_text_ms = 5 * 60 * 1000;  // opportunistic TLS fail
 constexpr std::int64_t surplus_ms = 1'000;             // idle ones above idle_max are kept for so long
 constexpr std::int64_t settle_ms = 10'000;             // for replies still owed by a connection given back
 
+// Whether sessions that log in use this upstream.
+bool logins_wait(const config::Config& config, const config::Upstream& upstream) {
+  return std::any_of(config.listeners.begin(), config.listeners.end(), [&](const config::Listener& listener) {
+    return listener.upstream == upstream.name && listener.auth != config::AuthMode::off;
+  });
+}
+
 }  // namespace
 
 UpstreamPool::UpstreamPool(LoopContext& context, const Snapshot& snapshot, std::size_t upstream,
@@ -26,6 +32,12 @@ UpstreamPool::UpstreamPool(LoopContext& context, const Snapshot& snapshot, std::
       settings_(snapshot.config->upstreams[upstream]),
       shard_(shard),
       host_(host),
+      shares_({settings_.connections_max,
+               std::size_t{settings_.connections_max} * (100 - settings_.client_share_percent) / 100,
+               logins_wait(*snapshot.config, settings_)
+                   ? std::size_t{settings_.connections_max} * settings_.reserved_for_users / 100
+                   : 0,
+               settings_.waiting_max}),
       choice_(settings_.servers.size(),
               [this](std::size_t server) { return snapshot_.health->view(upstream_, server); }),
       clear_text_until_ms_(settings_.servers.size()) {}
@@ -42,14 +54,15 @@ void UpstreamPool::count_connect(const UpstreamConnection& connection, metrics::
 
 // --- taking ---------------------------------------------------------------------------------------
 
-UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
+UpstreamConnection* UpstreamPool::acquire(UpstreamBorrower& client) {
+  const PartyKey key = client.party();
   bool promised = false;
   if (bound_to_client()) {
     if (UpstreamConnection* own = connection_of(client); own != nullptr) {
       const session::XClient now = client.xclient();
       const session::XClient& told = own->target().xclient;
       if (now.attributes != told.attributes || now.helo != told.helo) {
-        // Told of somebody else, before AUTH, EHLO or XCLIENT: of no use to anybody.
+        // The XCLIENT attributes are stale (AUTH, EHLO or XCLIENT came after): it cannot be reused.
         own->bound = nullptr;
         if (own->idle) drop(*own);
       } else if (avoided(*own)) {
@@ -57,39 +70,45 @@ UpstreamConnection* UpstreamPool::acquire(ClientConnection& client) {
         if (own->idle) drop(*own);
       } else if (!own->idle) {
         promised = true;  // it still owes the reply to RSET
-      } else if (take(*own, client)) {
-        return own;
+      } else {
+        return take(*own, client, key);
       }
     }
-  }
-  while (!bound_to_client() && !idle_.empty()) {
-    UpstreamConnection& connection = *idle_.back();
-    if (avoided(connection)) {
-      drop(connection);
-      continue;
+  } else {
+    while (!idle_.empty() && avoided(*idle_.back())) drop(*idle_.back());
+    if (!idle_.empty() && (shares_.may_take(key, idle_.size()) || shares_.may_take(key, free_places()))) {
+      return take(*idle_.back(), client, key);
     }
-    if (take(connection, client)) return &connection;
   }
-  if (waiters_.size() >= settings_.waiting_max) {
-    host_.deny_later(client, LinkFailure::busy, "too many sessions wait for a connection");
-    return nullptr;
-  }
-  waiters_.push_back({&client, host_.mono_ms() + std::int64_t{settings_.waiting_seconds} * 1000, promised});
+  const auto left = shares_.wait(client, key, host_.mono_ms(), promised);
   shard_.up<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
+  if (left) deny(*left, LinkFailure::busy, "too many sessions wait for a connection");
   open_more();
+  reclaim();
   return nullptr;
 }
 
+void UpstreamPool::count_waiting(std::size_t fewer) {
+  shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_], fewer);
+}
+
+// A session that was taken out of the queue.
+void UpstreamPool::deny(const UpstreamShares::Waiter& waiter, LinkFailure failure, const std::string& text) {
+  count_waiting(1);
+  host_.deny_later(*waiter.client, failure, text);
+}
+
 // The open connection that is bound to this client, or null.
-UpstreamConnection* UpstreamPool::connection_of(const ClientConnection& client) {
+UpstreamConnection* UpstreamPool::connection_of(const UpstreamBorrower& client) {
   const auto found = std::find_if(connections_.begin(), connections_.end(), [&](const auto& connection) {
     return connection->bound == &client && connection->opened() && !connection->lost();
   });
   return found == connections_.end() ? nullptr : found->get();
 }
 
-// An idle connection becomes this client's; false: it had to be dropped.
-bool UpstreamPool::take(UpstreamConnection& connection, ClientConnection& client) {
+// An idle connection becomes this client's.
+UpstreamConnection* UpstreamPool::take(UpstreamConnection& connection, UpstreamBorrower& client,
+                                       const PartyKey& key) {
   std::erase(idle_, &connection);
   connection.idle = false;
   shard_.down<metrics::Metric::upstream_connections>(server_label(connection),
@@ -97,28 +116,39 @@ bool UpstreamPool::take(UpstreamConnection& connection, ClientConnection& client
   shard_.up<metrics::Metric::upstream_connections>(server_label(connection),
                                                    metrics::ConnectionState::active);
   shard_.add<metrics::Metric::upstream_connection_reuses>(snapshot_.upstream_labels[upstream_]);
-  attach(connection, client);
-  return true;
+  attach(connection, client, key);
+  return &connection;
 }
 
-void UpstreamPool::attach(UpstreamConnection& connection, ClientConnection& client) {
+void UpstreamPool::attach(UpstreamConnection& connection, UpstreamBorrower& client, const PartyKey& key) {
   connection.client = &client;
+  connection.party = shares_.hold(key);
+  connection.asked_back_ms = 0;
   connection.deadline_ms = 0;
   ++connection.transactions;
 }
 
-void UpstreamPool::cancel(ClientConnection& client) {
-  const auto gone =
-      std::remove_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return w.client == &client; });
-  shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_],
-                                                 static_cast<std::uint64_t>(waiters_.end() - gone));
-  waiters_.erase(gone, waiters_.end());
+void UpstreamPool::cancel(UpstreamBorrower& client) {
+  while (shares_.remove(client)) count_waiting(1);
   for (const auto& connection : connections_) {
     if (connection->bound == &client && !connection->opened()) connection->bound = nullptr;
   }
 }
 
 // --- opening --------------------------------------------------------------------------------------
+
+// The connections that nobody holds, and those that can be opened besides.
+std::size_t UpstreamPool::free_places() const {
+  const std::size_t server = choice_.next(0, host_.mono_ms());
+  std::size_t there = 0;
+  std::size_t unheld = 0;
+  for (const auto& connection : connections_) {
+    if (connection->lost()) continue;
+    if (connection->target().server == server) ++there;
+    if (connection->party == nullptr) ++unheld;
+  }
+  return unheld + settings_.connections_max - std::min<std::size_t>(there, settings_.connections_max);
+}
 
 // Whether it may have one more connection.
 bool UpstreamPool::has_room(std::size_t server) const {
@@ -137,18 +167,21 @@ bool UpstreamPool::one_comes_back() const {
 
 // To the server that is preferred at the moment: while it is full, one is waited for.
 void UpstreamPool::open_more() {
-  if (!bound_to_client()) {
-    while (opening_ < waiters_.size()) {
-      const std::size_t server = choice_.next(0, host_.mono_ms());
-      if (!has_room(server)) return;
-      // It has just refused one, but serves others: it may have a bound of its own.
-      if (choice_.rests(server, host_.mono_ms()) && one_comes_back()) return;
-      if (!start(server, {}, nullptr)) return;
-    }
-    return;
+  if (bound_to_client()) return open_more_bound();
+  while (opening_ < shares_.waiting()) {
+    const std::size_t server = choice_.next(0, host_.mono_ms());
+    if (!has_room(server)) return;
+    // It has just refused one, but serves others: it may have a bound of its own.
+    if (choice_.rests(server, host_.mono_ms()) && one_comes_back()) return;
+    if (opening_ >= shares_.servable(free_places())) return;
+    if (!start(server, {}, nullptr)) return;
   }
-  for (std::size_t i = 0; i < waiters_.size(); ++i) {
-    if (waiters_[i].promised) continue;
+}
+
+void UpstreamPool::open_more_bound() {
+  for (std::size_t i = 0; i < shares_.waiting(); ++i) {
+    UpstreamShares::Waiter& waiter = shares_.waiters()[i];
+    if (waiter.promised || !shares_.may_take(*waiter.party, free_places())) continue;
     const std::size_t server = choice_.next(0, host_.mono_ms());
     if (!has_room(server)) {
       // A client that is between transactions can do without: it gets another one when it needs it.
@@ -158,13 +191,12 @@ void UpstreamPool::open_more() {
       if (spare == idle_.end()) return;
       remove(**spare);
     }
-    waiters_[i].promised = true;
-    ClientConnection& client = *waiters_[i].client;
-    start(server, client.xclient(), &client);
+    waiter.promised = true;
+    start(server, waiter.client->xclient(), waiter.client);
   }
 }
 
-bool UpstreamPool::start(std::size_t server, session::XClient xclient, ClientConnection* bound) {
+bool UpstreamPool::start(std::size_t server, session::XClient xclient, UpstreamBorrower* bound) {
   if (server >= settings_.servers.size()) return false;
   UpstreamConnection::Target target;
   target.settings = &settings_;
@@ -199,15 +231,11 @@ void UpstreamPool::on_opened(UpstreamConnection& connection) noexcept {
 
 void UpstreamPool::hand_over(UpstreamConnection& connection) {
   if (bound_to_client() && connection.bound == nullptr) return drop(connection);  // of no use to another
-  const auto waiter = bound_to_client()
-                          ? std::find_if(waiters_.begin(), waiters_.end(),
-                                         [&](const Waiter& w) { return w.client == connection.bound; })
-                          : waiters_.begin();
-  if (waiter == waiters_.end()) return park(connection);
-  ClientConnection& client = *waiter->client;
-  waiters_.erase(waiter);
-  shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
-  attach(connection, client);
+  const auto waiter = bound_to_client() ? shares_.remove(*connection.bound) : shares_.next(free_places());
+  if (!waiter) return park(connection);
+  count_waiting(1);
+  UpstreamBorrower& client = *waiter->client;
+  attach(connection, client, client.party());
   host_.grant_later(client, connection);
 }
 
@@ -220,7 +248,18 @@ void UpstreamPool::park(UpstreamConnection& connection) {
                                                      metrics::ConnectionState::active);
   shard_.up<metrics::Metric::upstream_connections>(server_label(connection), metrics::ConnectionState::idle);
   idle_.push_back(&connection);
-  if (bound_to_client() && !waiters_.empty()) open_more();
+  if (bound_to_client() && shares_.waiting() > 0) open_more();
+}
+
+// What a party gave back may let those wait no longer who have had their share.
+void UpstreamPool::serve_idle() {
+  while (!bound_to_client() && !idle_.empty()) {
+    const auto waiter = shares_.next(free_places());
+    if (!waiter) return;
+    count_waiting(1);
+    UpstreamConnection& connection = *take(*idle_.back(), *waiter->client, waiter->client->party());
+    host_.grant_later(*waiter->client, connection);
+  }
 }
 
 // Whether there is an open connection to a server that comes before this one's.
@@ -302,17 +341,17 @@ void UpstreamPool::look_for_silence() {
 void UpstreamPool::open_elsewhere(UpstreamConnection& connection) {
   connection.stalled = true;
   --opening_;
-  if (ClientConnection* bound = std::exchange(connection.bound, nullptr); bound != nullptr) {
-    for (Waiter& waiter : waiters_) {
+  if (UpstreamBorrower* bound = std::exchange(connection.bound, nullptr); bound != nullptr) {
+    for (UpstreamShares::Waiter& waiter : shares_.waiters()) {
       if (waiter.client == bound) waiter.promised = false;
     }
   }
-  if (!waiters_.empty()) open_more();
+  if (shares_.waiting() > 0) open_more();
 }
 
 // --- giving back ----------------------------------------------------------------------------------
 
-void UpstreamPool::forget(ClientConnection& client) {
+void UpstreamPool::forget(UpstreamBorrower& client) {
   cancel(client);
   if (!bound_to_client()) return;
   // More than one where an earlier one opened after its client had waited long enough.
@@ -326,19 +365,29 @@ void UpstreamPool::release(UpstreamConnection& connection) {
   connection.client = nullptr;
   if (connection.lost()) return drop(connection);
   if (connection.link().outstanding() > 0) {
+    // Until it is clean it counts as held by whoever left it so.
+    connection.given_back_ms = host_.mono_ms();
     connection.deadline_ms = host_.mono_ms() + settle_ms;
     return;
   }
   settled(connection);
 }
 
+void UpstreamPool::detach(UpstreamConnection& connection) {
+  connection.client = nullptr;
+  connection.asked_back_ms = 0;
+  if (connection.party != nullptr) shares_.give_back(std::exchange(connection.party, nullptr));
+}
+
 // Nobody has it and it owes nothing.
 void UpstreamPool::settled(UpstreamConnection& connection) {
-  if (connection.transactions >= settings_.transactions_per_connection || outdone(connection) ||
-      avoided(connection)) {
+  detach(connection);
+  if (connection.transactions >= settings_.transactions_per_connection || connection.worn_out() ||
+      outdone(connection) || avoided(connection)) {
     return drop(connection);
   }
   hand_over(connection);
+  serve_idle();
 }
 
 void UpstreamPool::abort(UpstreamConnection& connection) {
@@ -349,7 +398,9 @@ void UpstreamPool::abort(UpstreamConnection& connection) {
 
 void UpstreamPool::drop(UpstreamConnection& connection) {
   remove(connection);
-  if (!waiters_.empty()) open_more();
+  if (shares_.waiting() == 0) return;
+  serve_idle();
+  open_more();
 }
 
 // drop() without opening another one in its place.
@@ -358,14 +409,15 @@ void UpstreamPool::remove(UpstreamConnection& connection) {
                                [&](const auto& owned) { return owned.get() == &connection; });
   if (at == connections_.end()) return;
   if (connection.idle) std::erase(idle_, &connection);
+  detach(connection);
   shard_.down<metrics::Metric::upstream_connections>(
       server_label(connection),
       connection.idle ? metrics::ConnectionState::idle : metrics::ConnectionState::active);
   connection.idle = false;
   connection.close();
   // Whoever was to have this one needs another.
-  if (ClientConnection* bound = std::exchange(connection.bound, nullptr); bound != nullptr) {
-    for (Waiter& waiter : waiters_) {
+  if (UpstreamBorrower* bound = std::exchange(connection.bound, nullptr); bound != nullptr) {
+    for (UpstreamShares::Waiter& waiter : shares_.waiters()) {
       if (waiter.client == bound) waiter.promised = false;
     }
   }
@@ -384,6 +436,7 @@ void UpstreamPool::on_answer(UpstreamConnection& connection) noexcept {
       snapshot_.upstream_labels[upstream_], verb_of(connection.link().answered()),
       static_cast<double>(host_.mono_ms() - connection.burst_ms()) / 1000);
   note_reply(connection);
+  if (reply.transient() || reply.permanent()) connection.note_refusal(reply, settings_.errors_per_connection);
   if (connection.client != nullptr) return connection.client->on_upstream_answer(connection);
   // Given back while it still owed replies: only a RSET that was accepted makes it clean.
   if (connection.link().outstanding() > 0) return;
@@ -401,7 +454,7 @@ void UpstreamPool::on_lost(UpstreamConnection& connection) noexcept {
       connection.link().failure() != LinkFailure::none && !connection.idle) {
     return opening_failed(connection);
   }
-  ClientConnection* client = std::exchange(connection.client, nullptr);
+  UpstreamBorrower* client = std::exchange(connection.client, nullptr);
   const LinkFailure failure = connection.link().failure();
   const std::string text = connection.link().failure_text();
   const bool detach = client != nullptr;
@@ -415,7 +468,7 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   const std::string text = connection.link().name() + ": " + connection.link().failure_text();
   const std::size_t server = connection.target().server;
   session::XClient xclient = connection.target().xclient;
-  ClientConnection* bound = std::exchange(connection.bound, nullptr);
+  UpstreamBorrower* bound = std::exchange(connection.bound, nullptr);
   count_connect(connection, connect_result(failure));
   if (connection.stalled) {
     choice_.failed(server, host_.mono_ms());
@@ -428,11 +481,14 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
   } else {
     choice_.failed(server, host_.mono_ms());
   }
-  const auto waits = [&](const Waiter& waiter) { return !bound_to_client() || waiter.client == bound; };
+  const auto waits = [&](const UpstreamShares::Waiter& waiter) {
+    return !bound_to_client() || waiter.client == bound;
+  };
   // The next attempt first, so that drop() does not start another one for the same waiter.
   bool going_on = false;
   bool room_awaited = false;  // a server works, but has all the connections that it may, or takes
-  if (const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), waits); waiter != waiters_.end()) {
+  auto& waiters = shares_.waiters();
+  if (const auto waiter = std::find_if(waiters.begin(), waiters.end(), waits); waiter != waiters.end()) {
     const std::size_t next = clear_text_next ? server : choice_.next(server + 1, host_.mono_ms());
     if (next != server) {
       shard_.add<metrics::Metric::upstream_failovers>(snapshot_.upstream_labels[upstream_],
@@ -446,24 +502,20 @@ void UpstreamPool::opening_failed(UpstreamConnection& connection) {
       going_on = start(next, std::move(xclient), bound);
     }
   }
-  std::deque<Waiter> disappointed;
+  std::vector<UpstreamShares::Waiter> disappointed;
   if (room_awaited) {
     // drop() makes no other attempt here: this server is not asked first for a while.
   } else if (!going_on && opening_ == 0 && !bound_to_client()) {
-    disappointed.swap(waiters_);
+    while (const auto waiter = shares_.longest(host_.mono_ms())) disappointed.push_back(*waiter);
   } else if (!going_on) {
     // Others are still being opened, but one attempt fewer: without one waiter fewer drop() would make
     // another attempt at once, and so on while the server refuses.
-    if (const auto at = std::find_if(waiters_.begin(), waiters_.end(), waits); at != waiters_.end()) {
-      disappointed.push_back(*at);
-      waiters_.erase(at);
+    if (const auto at = std::find_if(waiters.begin(), waiters.end(), waits); at != waiters.end()) {
+      disappointed.push_back(*shares_.remove(*at->client));
     }
   }
   drop(connection);
-  for (const Waiter& waiter : disappointed) {
-    shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
-    host_.deny_later(*waiter.client, failure, text);
-  }
+  for (const UpstreamShares::Waiter& waiter : disappointed) deny(waiter, failure, text);
 }
 
 void UpstreamPool::on_writable(UpstreamConnection& connection) noexcept {
@@ -474,15 +526,16 @@ void UpstreamPool::on_writable(UpstreamConnection& connection) noexcept {
 
 void UpstreamPool::sweep() {
   const std::int64_t now = host_.mono_ms();
-  while (!waiters_.empty() && waiters_.front().deadline_ms <= now) {
-    ClientConnection& client = *waiters_.front().client;
-    waiters_.pop_front();
-    shard_.down<metrics::Metric::upstream_waiting>(snapshot_.upstream_labels[upstream_]);
-    host_.deny_later(client, LinkFailure::busy, "no connection became free in time");
+  while (const auto late = shares_.longest(now - std::int64_t{settings_.waiting_seconds} * 1000)) {
+    deny(*late, LinkFailure::busy,
+         shares_.may_take(late->client->party(), free_places())
+             ? "no connection became free in time"
+             : "no connection became free in time beside those that this network or login holds");
   }
   look_for_silence();
   // A server that was down may be asked again.
-  if (!waiters_.empty()) open_more();
+  if (shares_.waiting() > 0) open_more();
+  reclaim();
   return_to_preferred();
   // Not at once when given back: under load the next session would have to open it again.
   const auto surplus_since = now - surplus_ms;

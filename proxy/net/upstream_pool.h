@@ -5,6 +5,10 @@
 // what is being opened for a session that waits is opened there too, a transaction of which the client has
 // heard nothing is begun there anew, and connections to the server are given up as they come back.
 //
+// Connections are shared out fairly (upstream_shares.h), and taken back from sessions that do not use them
+// while others wait (upstream_reclaim.h): nobody else is kept waiting by what one network, or one login,
+// does.
+//
 // A session gets the connection opened or used last (it is the most likely to live). Once a server that comes
 // before others is up again, and a connection to it stands, those to the others are given up as they come
 // back. A connection comes back clean: what it still owes is read first, and anything unexpected ends it.
@@ -13,7 +17,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,19 +24,22 @@
 #include "metrics/shard.h"
 #include "proxy/net/server_choice.h"
 #include "proxy/net/snapshot.h"
+#include "proxy/net/upstream_borrower.h"
 #include "proxy/net/upstream_connection.h"
+#include "proxy/net/upstream_reclaim.h"
+#include "proxy/net/upstream_shares.h"
 
 namespace portcullis::net {
-
-class ClientConnection;
 
 // What a pool asks of its worker: time, and calls to sessions outside the event under way.
 class PoolHost {
  public:
   virtual std::int64_t mono_ms() const = 0;
-  // Later in this turn of the loop: client->on_upstream_granted(connection) / on_upstream_denied(...).
-  virtual void grant_later(ClientConnection& client, UpstreamConnection& connection) = 0;
-  virtual void deny_later(ClientConnection& client, session::LinkFailure failure, std::string text) = 0;
+  // Later in this turn of the loop: client.on_upstream_granted(connection), on_upstream_denied(...) or
+  // on_upstream_wanted(...).
+  virtual void grant_later(UpstreamBorrower& client, UpstreamConnection& connection) = 0;
+  virtual void deny_later(UpstreamBorrower& client, session::LinkFailure failure, std::string text) = 0;
+  virtual void want_back_later(UpstreamBorrower& client, UpstreamConnection& connection, bool end) = 0;
   virtual void bury(std::unique_ptr<UpstreamConnection> connection) = 0;
 
  protected:
@@ -47,9 +53,9 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   ~UpstreamPool();
 
   // A usable connection at once, or null: then the client waits and hears later.
-  UpstreamConnection* acquire(ClientConnection& client);
-  void cancel(ClientConnection& client);
-  void forget(ClientConnection& client);  // the client is gone
+  UpstreamConnection* acquire(UpstreamBorrower& client);
+  void cancel(UpstreamBorrower& client);
+  void forget(UpstreamBorrower& client);  // the client is gone
   void release(UpstreamConnection& connection);
   void abort(UpstreamConnection& connection);
   void sweep();  // deadlines, idle connections
@@ -62,10 +68,16 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void on_lost(UpstreamConnection& connection) noexcept override;
   void on_handshake(const Handshake& handshake) noexcept override;
   void on_writable(UpstreamConnection& connection) noexcept override;
-  UpstreamConnection* connection_of(const ClientConnection& client);
-  bool take(UpstreamConnection& connection, ClientConnection& client);
+  UpstreamConnection* connection_of(const UpstreamBorrower& client);
+  UpstreamConnection* take(UpstreamConnection& connection, UpstreamBorrower& client, const PartyKey& key);
   void open_more();
-  bool start(std::size_t server, session::XClient xclient, ClientConnection* bound);
+  void open_more_bound();
+  void serve_idle();
+  std::size_t free_places() const;
+  void count_waiting(std::size_t fewer);
+  void deny(const UpstreamShares::Waiter& waiter, session::LinkFailure failure, const std::string& text);
+  void detach(UpstreamConnection& connection);
+  bool start(std::size_t server, session::XClient xclient, UpstreamBorrower* bound);
   bool has_room(std::size_t server) const;
   bool one_comes_back() const;
   bool outdone(const UpstreamConnection& connection) const;
@@ -79,18 +91,16 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   void hand_over(UpstreamConnection& connection);
   void park(UpstreamConnection& connection);
   void drop(UpstreamConnection& connection);
+  // upstream_pool_reclaim.cc
+  void reclaim();
+  void take_back(UpstreamConnection& connection, ReclaimReason reason);
+  std::size_t coming_back() const;
   void remove(UpstreamConnection& connection);
   void opening_failed(UpstreamConnection& connection);
-  void attach(UpstreamConnection& connection, ClientConnection& client);
+  void attach(UpstreamConnection& connection, UpstreamBorrower& client, const PartyKey& key);
   bool bound_to_client() const { return settings_.client_identity == config::ClientIdentity::xclient; }
   std::uint16_t server_label(const UpstreamConnection& connection) const;
   void count_connect(const UpstreamConnection& connection, metrics::ConnectResult result);
-
-  struct Waiter {
-    ClientConnection* client;
-    std::int64_t deadline_ms;
-    bool promised = false;  // bound_to_client(): one is being opened, or cleaned, for this client
-  };
 
   LoopContext& context_;
   const Snapshot& snapshot_;
@@ -100,10 +110,11 @@ class UpstreamPool final : public UpstreamConnection::Owner {
   PoolHost& host_;
   std::vector<std::unique_ptr<UpstreamConnection>> connections_;
   std::vector<UpstreamConnection*> idle_;  // most recently used last
-  std::deque<Waiter> waiters_;
+  UpstreamShares shares_;
   ServerChoice choice_;
   std::vector<std::int64_t> clear_text_until_ms_;  // by server: an opportunistic handshake failed
   std::size_t opening_ = 0;
+  std::int64_t reclaimed_at_ms_ = 0;  // when it was last looked for connections to take back
 };
 
 }  // namespace portcullis::net

@@ -228,12 +228,20 @@ void Worker::bury(ClientConnection& connection) {
 
 // --- deliveries -----------------------------------------------------------------------------------
 
-void Worker::grant_later(ClientConnection& client, UpstreamConnection& connection) {
-  deliveries_.push_back({&client, &connection, session::LinkFailure::none, {}});
+void Worker::grant_later(UpstreamBorrower& client, UpstreamConnection& connection) {
+  deliveries_.push_back({Delivery::Kind::grant, &client, &connection, session::LinkFailure::none, {}});
 }
 
-void Worker::deny_later(ClientConnection& client, session::LinkFailure failure, std::string text) {
-  deliveries_.push_back({&client, nullptr, failure, std::move(text)});
+void Worker::deny_later(UpstreamBorrower& client, session::LinkFailure failure, std::string text) {
+  deliveries_.push_back({Delivery::Kind::deny, &client, nullptr, failure, std::move(text)});
+}
+
+void Worker::want_back_later(UpstreamBorrower& client, UpstreamConnection& connection, bool end) {
+  deliveries_.push_back({end ? Delivery::Kind::end_use : Delivery::Kind::want_back,
+                         &client,
+                         &connection,
+                         session::LinkFailure::none,
+                         {}});
 }
 
 void Worker::bury(std::unique_ptr<UpstreamConnection> connection) {
@@ -246,14 +254,25 @@ void Worker::settle() {
     for (const auto& task : mailbox_->take_own()) task();
     std::vector<Delivery> now;
     now.swap(deliveries_);
-    for (Delivery& delivery : now) {
-      if (delivery.connection == nullptr) {
-        delivery.client->on_upstream_denied(delivery.failure, delivery.text);
-      } else if (delivery.connection->client == delivery.client || delivery.connection->lost()) {
-        // Lost on its way: the one who waits for it must still hear so.
-        delivery.client->on_upstream_granted(*delivery.connection);
+    for (const Delivery& delivery : now) deliver(delivery);
+  }
+}
+
+void Worker::deliver(const Delivery& delivery) {
+  UpstreamBorrower& client = *delivery.client;
+  switch (delivery.kind) {
+    case Delivery::Kind::deny:
+      return client.on_upstream_denied(delivery.failure, delivery.text);
+    case Delivery::Kind::grant:
+      // Lost on its way: the session that waits for the connection must be told.
+      if (delivery.connection->client == &client || delivery.connection->lost()) {
+        client.on_upstream_granted(*delivery.connection);
       }
-    }
+      return;
+    case Delivery::Kind::want_back:
+    case Delivery::Kind::end_use:
+      if (delivery.connection->client != &client) return;
+      return client.on_upstream_wanted(*delivery.connection, delivery.kind == Delivery::Kind::end_use);
   }
 }
 

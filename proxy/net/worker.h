@@ -107,8 +107,9 @@ class Worker final : public PoolHost {
   std::shared_ptr<Generation> make_generation(const std::shared_ptr<const Snapshot>& snapshot);
   std::string next_id();
 
-  void grant_later(ClientConnection& client, UpstreamConnection& connection) override;
-  void deny_later(ClientConnection& client, session::LinkFailure failure, std::string text) override;
+  void grant_later(UpstreamBorrower& client, UpstreamConnection& connection) override;
+  void deny_later(UpstreamBorrower& client, session::LinkFailure failure, std::string text) override;
+  void want_back_later(UpstreamBorrower& client, UpstreamConnection& connection, bool end) override;
   void bury(std::unique_ptr<UpstreamConnection> connection) override;
 
   static constexpr std::size_t buffer_octets = 64 * 1024;
@@ -136,11 +137,13 @@ class Worker final : public PoolHost {
   std::vector<std::unique_ptr<ClientConnection>> dead_connections_;
   std::vector<std::unique_ptr<UpstreamConnection>> dead_upstreams_;
   struct Delivery {
-    ClientConnection* client;
+    enum class Kind : std::uint8_t { grant, deny, want_back, end_use } kind;
+    UpstreamBorrower* client;
     UpstreamConnection* connection;  // null: denied
     session::LinkFailure failure;
     std::string text;
   };
+  static void deliver(const Delivery& delivery);
   std::vector<Delivery> deliveries_;
   std::vector<Delay*> delays_;  // each owned by its timer
   std::atomic<std::size_t> session_count_{0};
