@@ -23,6 +23,7 @@ class DomainSet {
     }
   }
 
+  bool empty() const { return exact_.empty() && below_.empty(); }
   bool contains(std::string_view domain) const {
     if (exact_.contains(domain)) return true;
     if (below_.empty()) return false;

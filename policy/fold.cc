@@ -5,11 +5,14 @@
 #include <uninorm.h>
 #include <unistr.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <span>
 #include <vector>
+
+#include "smtp/ascii.h"
 
 namespace portcullis::policy {
 namespace {
@@ -68,9 +71,27 @@ bool is_identifier(std::uint32_t point) {
   return uc_is_general_category(point, letter_digits);
 }
 
-std::optional<CodePoints> fold(std::string_view utf8) {
+// Whether `point` is outside ASCII and stands for an octet of ASCII that is neither a letter, a digit nor
+// `allowed`: "*" as U+FF0A, "@" as U+FE6B, a blank as U+00A0, "..." as U+2026. Whoever normalizes would see
+// one that was not written.
+bool stands_for_mark(std::uint32_t point, std::string_view allowed) {
+  if (point < 0x80) return false;
+  CodePoints parts;
+  parts.memory.reset(u32_normalize(UNINORM_NFKD, &point, 1, nullptr, &parts.size));
+  if (parts.memory == nullptr) return true;
+  return std::ranges::any_of(parts.view(), [&](std::uint32_t part) {
+    return part < 0x80 && !smtp::is_alnum(static_cast<char>(part)) &&
+           allowed.find(static_cast<char>(part)) == allowed.npos;
+  });
+}
+
+// `marks`: of ASCII, that characters outside it may stand for.
+std::optional<CodePoints> fold(std::string_view utf8, std::string_view marks) {
   const auto decoded = decode(utf8);
   if (!decoded || decoded->size == 0) return std::nullopt;
+  for (const std::uint32_t point : decoded->view()) {
+    if (stands_for_mark(point, marks)) return std::nullopt;
+  }
   std::vector<std::uint32_t> points(decoded->view().begin(), decoded->view().end());
   map_width(points);
   CodePoints out;
@@ -94,13 +115,14 @@ bool has_compatibility_forms(std::span<const std::uint32_t> points) {
 }  // namespace
 
 std::optional<std::string> fold_text(std::string_view utf8) {
-  const auto folded = fold(utf8);
+  const auto folded = fold(utf8, {});
   if (!folded) return std::nullopt;
   return encode(folded->view());
 }
 
 std::optional<std::string> fold_username(std::string_view utf8) {
-  const auto folded = fold(utf8);
+  // What a Japanese keyboard writes in an address; all are of one kind wherever logins are compared.
+  const auto folded = fold(utf8, "@.-_+");
   if (!folded || has_compatibility_forms(folded->view())) return std::nullopt;
   std::uint32_t previous = ' ';
   for (const std::uint32_t point : folded->view()) {

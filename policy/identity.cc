@@ -84,24 +84,11 @@ std::optional<std::string> canonical_address(const smtp::Mailbox& mailbox, char 
   return std::string(*address);
 }
 
-std::optional<std::string> canonical_pattern(std::string_view pattern) {
-  const auto at = pattern.rfind('@');
-  if (at == pattern.npos) return std::nullopt;
-  const std::string_view local = at == 0 ? "*" : pattern.substr(0, at);
-  const auto domain = canonical_domain_pattern(pattern.substr(at + 1));
+std::optional<std::string> canonical_local_part(std::string_view local) {
   std::array<char, AddressBuffer::local_octets> folded{};
   const std::size_t size = write_local(local, folded);
-  if (!domain || size == 0) return std::nullopt;
-  return std::string(folded.data(), size) + '@' + *domain;
-}
-
-bool address_matches(std::string_view pattern, std::string_view address) {
-  const auto pattern_at = pattern.rfind('@');
-  const auto at = address.rfind('@');
-  if (pattern_at == pattern.npos || at == address.npos) return false;
-  const std::string_view local = pattern.substr(0, pattern_at);
-  if (!local.empty() && local != "*" && local != address.substr(0, at)) return false;
-  return domain_matches(pattern.substr(pattern_at + 1), address.substr(at + 1));
+  if (size == 0) return std::nullopt;
+  return std::string(folded.data(), size);
 }
 
 }  // namespace portcullis::policy

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "smtp/ascii.h"
+
 namespace portcullis::policy {
 
 OutsideCheck::OutsideCheck(const Settings& settings, const NetworkIndex& ranges,
@@ -40,8 +42,10 @@ void OutsideCheck::rcpt(const IpAddress& client, const smtp::Path& recipient, Ju
   std::array<char, smtp::limits::domain_octets> buffer;
   const std::size_t size = write_canonical_domain(mailbox.domain, buffer);
   const bool local = size != 0 && local_domains_.contains({buffer.data(), size});
+  // A mark that another character stands for ("@" as U+FF20) may be one to the upstream.
   const bool routed =
-      std::ranges::any_of(mailbox.local, [](char c) { return c == '@' || c == '%' || c == '!'; });
+      std::ranges::any_of(mailbox.local, [](char c) { return c == '@' || c == '%' || c == '!'; }) ||
+      (smtp::has_eight_bit(mailbox.local) && !canonical_local_part(mailbox.local));
   if ((local && !routed) || allowed(client, &Network::may_relay)) return;
   judge.fire(relay_, {550, "5.7.1",
                       local ? "Routed recipient addresses are not accepted: use the final address"

@@ -7,12 +7,12 @@ namespace {
 
 constexpr std::string_view group_prefix = "group:";
 
-bool any_matches(const std::vector<std::string>& patterns, std::string_view address) {
+bool any_matches(const std::vector<AddressPattern>& patterns, std::string_view address) {
   return std::ranges::any_of(patterns,
-                             [&](const std::string& pattern) { return address_matches(pattern, address); });
+                             [&](const AddressPattern& pattern) { return pattern.matches(address); });
 }
 
-bool any_matches(const TextMap<std::vector<std::string>>& map, std::string_view key,
+bool any_matches(const TextMap<std::vector<AddressPattern>>& map, std::string_view key,
                  std::string_view address) {
   const auto found = map.find(key);
   return found != map.end() && any_matches(found->second, address);
@@ -23,13 +23,14 @@ bool any_matches(const TextMap<std::vector<std::string>>& map, std::string_view 
 Ownership::Ownership(const std::vector<Grant>& grants, char subaddress) : subaddress_(subaddress) {
   for (const Grant& grant : grants) {
     const std::string_view who = grant.who;
-    std::string send_as = canonical_pattern(grant.send_as).value_or(grant.send_as);
+    const auto send_as = AddressPattern::parse(grant.send_as);
+    if (!send_as) continue;
     if (who.starts_with(group_prefix)) {
-      by_group_[std::string(who.substr(group_prefix.size()))].push_back(std::move(send_as));
-    } else if (who.starts_with('@') || who.starts_with("*@")) {
-      by_login_pattern_.emplace_back(canonical_pattern(who).value_or(grant.who), std::move(send_as));
-    } else {
-      by_login_[canonical_login(who).value_or(grant.who)].push_back(std::move(send_as));
+      by_group_[std::string(who.substr(group_prefix.size()))].push_back(*send_as);
+    } else if (!who.starts_with('@') && !who.starts_with("*@")) {
+      by_login_[canonical_login(who).value_or(grant.who)].push_back(*send_as);
+    } else if (const auto logins = AddressPattern::parse(who)) {
+      by_login_pattern_.emplace_back(*logins, *send_as);
     }
   }
 }
@@ -45,8 +46,8 @@ bool Ownership::owns(const Account& account, const smtp::Mailbox& mailbox) const
 }
 
 bool Ownership::owns_canonical(const Account& account, std::string_view address) const {
-  if (account.login == address || any_matches(account.addresses, address) ||
-      any_matches(by_login_, account.login, address)) {
+  if (account.login == address || std::ranges::find(account.addresses, address) != account.addresses.end() ||
+      any_matches(account.patterns, address) || any_matches(by_login_, account.login, address)) {
     return true;
   }
   if (!by_group_.empty() && std::ranges::any_of(account.groups, [&](const std::string& group) {
@@ -55,7 +56,7 @@ bool Ownership::owns_canonical(const Account& account, std::string_view address)
     return true;
   }
   return std::ranges::any_of(by_login_pattern_, [&](const auto& grant) {
-    return address_matches(grant.first, account.login) && address_matches(grant.second, address);
+    return grant.first.matches(account.login) && grant.second.matches(address);
   });
 }
 

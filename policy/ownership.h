@@ -23,8 +23,8 @@ class Ownership {
   bool owns_canonical(const Account& account, std::string_view address) const;
 
   char subaddress_;
-  TextMap<std::vector<std::string>> by_login_, by_group_;
-  std::vector<std::pair<std::string, std::string>> by_login_pattern_;
+  TextMap<std::vector<AddressPattern>> by_login_, by_group_;
+  std::vector<std::pair<AddressPattern, AddressPattern>> by_login_pattern_;  // of logins, of addresses
 };
 
 }  // namespace portcullis::policy

@@ -19,7 +19,7 @@ class Key {
   std::string_view of(RateKey key, const ClientFacts& client, const TransactionFacts& transaction) {
     switch (key) {
       case RateKey::login:
-        return client.account == nullptr ? std::string_view{} : client.account->login;
+        return client.account == nullptr ? std::string_view{} : client.account->counted_as();
       case RateKey::client_ip:
         return network(client.address, client_ip_v4_bits, client_ip_v6_bits);
       case RateKey::client_net:

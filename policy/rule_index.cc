@@ -27,7 +27,11 @@ void append(const TextMap<std::vector<std::uint16_t>>& map, std::string_view key
 }  // namespace
 
 void RuleIndex::add(std::uint16_t rule, Conditions conditions) {
-  Rule added{rule, std::move(conditions), {}};
+  Rule added{.number = rule, .conditions = std::move(conditions)};
+  for (const std::string& login : added.conditions.logins) {
+    if (is_exact_login(login)) continue;
+    if (auto pattern = AddressPattern::parse(login)) added.logins.push_back(*std::move(pattern));
+  }
   for (const std::string& name : added.conditions.networks) {
     const auto found = std::ranges::find(networks_, name, &Network::name);
     if (found != networks_.end())
@@ -86,9 +90,13 @@ bool RuleIndex::applies(const Rule& rule, const ClientFacts& client) const {
     if (client.account == nullptr) return false;
     const Account& account = *client.account;
     const auto is_login = [&](const std::string& login) {
-      return login == account.login || address_matches(login, account.login);
+      return is_exact_login(login) && login == account.login;
     };
-    if (!when.logins.empty() && std::ranges::none_of(when.logins, is_login)) return false;
+    const auto is_of = [&](const AddressPattern& logins) { return logins.matches(account.login); };
+    if (!when.logins.empty() && std::ranges::none_of(when.logins, is_login) &&
+        std::ranges::none_of(rule.logins, is_of)) {
+      return false;
+    }
     const auto is_member = [&](const std::string& group) {
       return std::ranges::find(account.groups, group) != account.groups.end();
     };

@@ -68,7 +68,8 @@ class RuleIndex {
   struct Rule {
     std::uint16_t number = 0;
     Conditions conditions;
-    std::vector<std::uint16_t> networks;  // Conditions::networks as indices
+    std::vector<std::uint16_t> networks = {};  // Conditions::networks as indices
+    std::vector<AddressPattern> logins = {};   // Conditions::logins that are patterns
   };
   using Filed = std::vector<std::uint16_t>;  // positions in rules_
 

@@ -33,7 +33,7 @@ struct Network {
 // [[grant]]: `who` may send as `send_as`, besides what they own.
 struct Grant {
   std::string who = {};      // login, "*@domain" pattern of logins, or "group:NAME"
-  std::string send_as = {};  // address or pattern, see address_matches
+  std::string send_as = {};  // see AddressPattern
 };
 
 // [policy.identity] (4.1): login = reverse-path = every From and Sender mailbox.

@@ -94,9 +94,11 @@ std::string add_from_user_file(const config::Config& config, policy::Account& ac
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   for (const auth::UserEntry& entry : auth::parse_user_file(text).entries) {
     if (entry.login != account.login) continue;
-    account.backend = "file";
-    account.addresses.insert(account.addresses.end(), entry.addresses.begin(), entry.addresses.end());
-    account.groups.insert(account.groups.end(), entry.groups.begin(), entry.groups.end());
+    const policy::Account found = auth::account_of(entry);
+    account.backend = found.backend;
+    account.addresses.insert(account.addresses.end(), found.addresses.begin(), found.addresses.end());
+    account.patterns.insert(account.patterns.end(), found.patterns.begin(), found.patterns.end());
+    account.groups.insert(account.groups.end(), found.groups.begin(), found.groups.end());
     return {};
   }
   // Another backend may have the account.
@@ -111,9 +113,9 @@ policy::Account account_of(const config::Config& config, Arguments& arguments) {
   if (!login) fail(EX_USAGE, "\"" + arguments.login + "\" can not be a login");
   account.login = *login;
   for (const std::string& address : arguments.addresses) {
-    const auto canonical = policy::canonical_pattern(address);
-    if (!canonical) fail(EX_USAGE, "\"" + address + "\" is not an address");
-    account.addresses.push_back(*canonical);
+    auto owned = policy::AddressPattern::parse(address);
+    if (!owned) fail(EX_USAGE, "\"" + address + "\" is not an address");
+    account.patterns.push_back(*std::move(owned));
   }
   for (const std::string& group : arguments.groups) {
     const auto canonical = policy::canonical_login(group);

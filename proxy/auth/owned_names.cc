@@ -2,21 +2,28 @@
 
 #include <algorithm>
 
-#include "policy/identity.h"
 #include "smtp/path.h"
 
 namespace portcullis::auth {
 
-std::optional<std::string> owned_address(std::string_view text, bool allow_wildcard) {
+std::optional<std::string> owned_address(std::string_view text) {
   const auto mailbox = smtp::parse_mailbox(text, true);
-  if (!mailbox || mailbox->domain.empty()) return std::nullopt;
-  if (mailbox->local == "*") {
-    // Only as written without quotes: "*"@example.com is somebody's strange address.
-    if (!allow_wildcard || !text.starts_with("*@")) return std::nullopt;
-    const auto domain = policy::canonical_domain(mailbox->domain);
-    return domain ? std::optional("*@" + *domain) : std::nullopt;
-  }
-  return policy::canonical_address(*mailbox, 0);
+  // "*"@example.com could exist; it is somebody's attempt far more often.
+  if (!mailbox || mailbox->domain.empty() || mailbox->local == "*") return std::nullopt;
+  return policy::canonical_address(*mailbox, '\0');
+}
+
+std::optional<policy::AddressPattern> granted_addresses(std::string_view text) {
+  if (text.starts_with("*@") && !text.starts_with("*@*")) return policy::AddressPattern::parse(text);
+  const auto address = owned_address(text);
+  return address ? policy::AddressPattern::parse(*address) : std::nullopt;
+}
+
+void grant(policy::Account& account, std::string_view text) {
+  auto granted = granted_addresses(text);
+  if (!granted) return;
+  if (!granted->has_wildcard()) return append_unique(account.addresses, granted->text());
+  account.patterns.push_back(*std::move(granted));
 }
 
 std::optional<std::string> group_name(std::string_view text) {
@@ -28,6 +35,11 @@ std::optional<std::string> group_name(std::string_view text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return name;
+}
+
+bool serves(const policy::DomainSet& domains, std::string_view login) {
+  const auto at = login.rfind('@');
+  return domains.empty() || at == login.npos || domains.contains(login.substr(at + 1));
 }
 
 void append_unique(std::vector<std::string>& values, std::string value) {

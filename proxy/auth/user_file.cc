@@ -14,6 +14,11 @@ namespace portcullis::auth {
 
 namespace {
 
+std::optional<std::string> canonical_grant(std::string_view text) {
+  const auto granted = granted_addresses(text);
+  return granted ? std::optional(granted->text()) : std::nullopt;
+}
+
 class LineParser {
  public:
   ParsedUserLine parse(std::string_view line);
@@ -82,9 +87,7 @@ void LineParser::read(std::string_view line) {
   if (!entry.locked()) {
     if (const auto text = hash_problem(entry.hash); !text.empty()) problem(column[1], std::string(text));
   }
-  list(
-      field[2], column[2], "address", [](std::string_view t) { return owned_address(t, true); },
-      entry.addresses);
+  list(field[2], column[2], "address", canonical_grant, entry.addresses);
   list(field[3], column[3], "group name", group_name, entry.groups);
 }
 
@@ -129,6 +132,12 @@ ParsedUserFile parse_user_file(std::string_view text) {
     out.entries.push_back(std::move(line.entry));
   }
   return out;
+}
+
+policy::Account account_of(const UserEntry& entry) {
+  policy::Account account{.login = entry.login, .groups = entry.groups, .backend = "file"};
+  for (const std::string& text : entry.addresses) grant(account, text);
+  return account;
 }
 
 std::string to_string(const UserFileProblem& problem, std::string_view path) {

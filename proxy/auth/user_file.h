@@ -1,5 +1,6 @@
 // The user file: one account a line, "login:hash[:addresses[:groups]]". Addresses (owned besides the
-// login, "*@domain" allowed) and groups are comma-separated. Blank lines and lines that begin with '#'
+// login, "*@domain" allowed: the file is configuration, its users do not write it) and groups are
+// comma-separated. Blank lines and lines that begin with '#'
 // are skipped. Lines end in LF. A hash that begins with '!' or '*' locks the account. Any other line is a
 // problem; each reader decides what becomes of the rest.
 //
@@ -10,6 +11,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "policy/identity.h"
 
 namespace portcullis::auth {
 
@@ -22,7 +25,7 @@ inline constexpr std::string_view user_file_no_accounts = "# no accounts";
 struct UserEntry {
   std::string login;                   // canonical
   std::string hash;                    // as in the file, with the marks of a locked account
-  std::vector<std::string> addresses;  // canonical
+  std::vector<std::string> addresses;  // canonical, as granted_addresses() takes them
   std::vector<std::string> groups;     // canonical
   std::uint32_t line = 0;              // from 1
 
@@ -52,6 +55,9 @@ ParsedUserLine parse_user_line(std::string_view line);
 
 // All of a file. A login that comes twice is a problem of the second line.
 ParsedUserFile parse_user_file(std::string_view text);
+
+// What the entry's owner is to the policies.
+policy::Account account_of(const UserEntry& entry);
 
 // "path:line:column: text"
 std::string to_string(const UserFileProblem& problem, std::string_view path);

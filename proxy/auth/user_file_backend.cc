@@ -53,7 +53,9 @@ Answer UserFileAsker::ask(const Query& query, Deadline /*deadline*/) {
   if (entry.locked() && hash.empty()) return {Result::disabled, {}, "the account is locked"};
   if (hash.empty() || !right) return {Result::bad_credentials, {}, "wrong password"};
   if (entry.locked()) return {Result::disabled, {}, "the account is locked"};
-  return {Result::success, {entry.login, entry.addresses, entry.groups, "file", account->version}, {}};
+  policy::Account owner = account_of(entry);
+  owner.version = account->version;
+  return {Result::success, std::move(owner), {}};
 }
 
 std::expected<std::string, std::string> UserFileAsker::probe(Deadline /*deadline*/) {

@@ -198,7 +198,8 @@ std::expected<void, EditError> apply(const UserChange& change, UserEntry& entry)
   if (change.addresses) {
     entry.addresses.clear();
     for (const std::string& text : *change.addresses) {
-      auto address = owned_address(text, true);
+      const auto granted = granted_addresses(text);
+      auto address = granted ? std::optional(granted->text()) : std::nullopt;
       // What the file's own syntax can not carry.
       if (!address || address->find_first_of(",: ") != std::string::npos) {
         return fail(Kind::invalid, "not a valid address: " + text);

@@ -92,6 +92,12 @@ const Listener* find_listener(const Config& config, const std::string& name) {
   return found == config.listeners.end() ? nullptr : &*found;
 }
 
+std::vector<std::string> owned_texts(const policy::Account& account) {
+  std::vector<std::string> texts = account.addresses;
+  for (const policy::AddressPattern& pattern : account.patterns) texts.push_back(pattern.text());
+  return texts;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string all;
   for (const std::string& word : words) all += (all.empty() ? "" : ", ") + word;
@@ -159,7 +165,7 @@ std::expected<void, std::string> Walk::describe_client(const Config& config, con
                          granted.name.empty() ? "unnamed" : granted.name, permissions_text(granted));
   if (question.account) {
     report_ += fmt::format("login     {}, owns also: {}, groups: {}\n", question.account->login,
-                           joined(question.account->addresses), joined(question.account->groups));
+                           joined(owned_texts(*question.account)), joined(question.account->groups));
     if (const std::string fault = login_fault(question, granted.may_auth_without_tls); !fault.empty()) {
       report_ += "          " + fault + '\n';
       refused_by_ = "the listener: " + fault;

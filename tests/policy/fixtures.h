@@ -51,9 +51,17 @@ struct Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  Session& login(std::string_view name, std::vector<std::string> addresses = {},
+  // `addresses` with a wildcard are an administrator's.
+  Session& login(std::string_view name, const std::vector<std::string>& addresses = {},
                  std::vector<std::string> groups = {}) {
-    account = {std::string(name), std::move(addresses), std::move(groups), "file"};
+    account = {.login = std::string(name), .groups = std::move(groups), .backend = "file"};
+    for (const std::string& text : addresses) {
+      if (text.starts_with("*@")) {
+        account.patterns.push_back(AddressPattern::parse(text).value());
+      } else {
+        account.addresses.push_back(text);
+      }
+    }
     client.account = &account;
     return *this;
   }

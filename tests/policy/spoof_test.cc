@@ -147,6 +147,22 @@ TEST(Spoof, ShadowRecordsAndLetsPass) {
   EXPECT_TRUE(session.header(off, header).hits.empty());
 }
 
+// What users write about themselves, in a directory say, is one address. A pattern is another type.
+TEST(Spoof, NoOwnedAddressIsAPattern) {
+  MemoryCounters counters(100);
+  const Chain chain(settings(), counters);
+  for (const char* const written : {"*@example.com", "@example.com", "*@*.example.com", "%@example.com"}) {
+    Session session;
+    session.login("mallory@example.org");
+    session.account.addresses = {written};
+    for (const char* const victim : {"ceo@example.com", "a@sub.example.com"}) {
+      EXPECT_EQ(outcome(chain, session.mail(chain, victim)), "553 5.7.1 identity")
+          << written << " as " << victim;
+      EXPECT_EQ(outcome(chain, session.header(chain, header_from(victim))), "550 5.7.1 identity") << written;
+    }
+  }
+}
+
 TEST(Spoof, OutsidersMayNotUseLocalSenders) {
   MemoryCounters counters(100);
   const Chain chain(settings(), counters);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "policy/ownership.h"
 #include "proxy/auth/owned_names.h"
 #include "proxy/auth/password_hash.h"
 
@@ -118,17 +119,73 @@ TEST(PasswordHash, KindsHaveTheSameCost) {
 }
 
 TEST(OwnedNames, AreCanonical) {
-  EXPECT_EQ(owned_address("Alice@EXAMPLE.com", false), "alice@example.com");
-  EXPECT_EQ(owned_address("*@Example.com", true), "*@example.com");
-  EXPECT_EQ(owned_address("*@example.com", false), std::nullopt) << "users may edit such attributes";
-  EXPECT_EQ(owned_address("\"*\"@example.com", true), std::nullopt);
-  EXPECT_EQ(owned_address("alice", true), std::nullopt);
-  EXPECT_EQ(owned_address("alice@", true), std::nullopt);
-  EXPECT_EQ(owned_address("", true), std::nullopt);
-  EXPECT_EQ(owned_address("a@b@c", true), std::nullopt);
+  EXPECT_EQ(owned_address("Alice@EXAMPLE.com"), "alice@example.com");
+  for (const char* const none : {"alice", "alice@", "", "a@b@c", "@example.com", "alice@*.example.com"}) {
+    EXPECT_EQ(owned_address(none), std::nullopt) << none;
+    EXPECT_EQ(granted_addresses(none), std::nullopt) << none;
+  }
   EXPECT_EQ(group_name("Staff"), "staff");
   EXPECT_EQ(group_name("Domain Admins"), "domain admins");
   EXPECT_EQ(group_name("a\nb"), std::nullopt);
+}
+
+// Users may often edit these attributes themselves: whatever they write, in whatever spelling, is one
+// address.
+TEST(OwnedNames, NothingThatUsersWriteIsAPattern) {
+  for (const char* const text : {"*@example.com",
+                                 "\"*\"@example.com",
+                                 "\"\\*\"@example.com",
+                                 "\uff0a@example.com",
+                                 "\"\uff0a\"@example.com",
+                                 "\ufe61@example.com",
+                                 "*@\uff45xample.com",
+                                 "\uff0a@example\u3002com",
+                                 "\uff0a\uff20example.com",
+                                 "ceo\ufe6bexample.com@example.com",
+                                 "ceo\uff20example.com@example.com",
+                                 "a\u00a0b@example.com",
+                                 "\uff1cceo\uff1e@example.com",
+                                 "@example.com",
+                                 "%@example.com",
+                                 "*%example.com@example.com",
+                                 "c*@example.com",
+                                 "**@example.com",
+                                 "*@*.com",
+                                 "*@\uff0a.com",
+                                 "*@com",
+                                 "\u2217@example.com",
+                                 "\u204e@example.com",
+                                 "\U0001f7b6@example.com"}) {
+    const auto address = owned_address(text);
+    if (!address) continue;
+    policy::Account account{.login = "mallory"};
+    account.addresses = {*address};
+    const policy::Ownership ownership({}, '+');
+    for (const char* const victim : {"ceo", "c", "cc", "alice"}) {
+      for (const char* const domain : {"example.com", "xample.com", "a.com", "com"}) {
+        EXPECT_FALSE(ownership.owns(account, {victim, domain}))
+            << text << " owns " << victim << '@' << domain;
+      }
+    }
+  }
+}
+
+// The address column of the user file and the grant attribute are an administrator's. A wildcard is an ASCII
+// "*" alone before the "@", nothing else.
+TEST(OwnedNames, AGrantMayBeAWholeDomain) {
+  EXPECT_EQ(granted_addresses("*@Example.com").value().text(), "*@example.com");
+  EXPECT_TRUE(granted_addresses("*@Example.com")->has_wildcard());
+  EXPECT_EQ(granted_addresses("Alice@Example.com").value().text(), "alice@example.com");
+  for (const char* const none : {"\"*\"@example.com", "\uff0a@example.com", "\ufe61@example.com",
+                                 "*@*.example.com", "@example.com", "*@"}) {
+    EXPECT_EQ(granted_addresses(none), std::nullopt) << none;
+  }
+  const policy::Account account = account_of({.login = "alice",
+                                              .hash = "",
+                                              .addresses = {"sales@example.com", "*@lists.example.com"},
+                                              .groups = {}});
+  EXPECT_EQ(account.addresses, std::vector<std::string>{"sales@example.com"});
+  EXPECT_EQ(account.patterns.size(), 1U);
 }
 
 }  // namespace
