@@ -37,17 +37,22 @@ struct Query {
   std::string login;  // canonical, non-empty
   smtp::Mechanism mechanism = smtp::Mechanism::plain;
   smtp::Secret secret;  // non-empty, no NUL
+  // For a backend that has found the login's entry and is about to try the secret: whether brute-force
+  // control lets one more guess at this entry pass. Any thread. None: always.
+  std::function<bool(const std::string& identity)> may_try = nullptr;
 };
 
-// One of success, bad_credentials, backend_error, disabled, password_expired; unsupported where only the
-// server can tell that it does not take the mechanism.
+// One of success, bad_credentials, backend_error, disabled, password_expired; blocked where Query::may_try
+// said so; unsupported where only the server can tell that it does not take the mechanism.
 struct Answer {
   Result result = Result::backend_error;
-  policy::Account account;  // for success
-  std::string detail;       // for the journal: no secrets, never for the client
+  policy::Account account = {};  // for success
+  std::string detail = {};       // for the journal: no secrets, never for the client
   // A backend_error about this login alone (two entries have it): the backend is well, and its circuit
   // breaker not concerned. Else whoever knows such a login could keep everybody out.
   bool is_of_login = false;
+  // Of the entry that the login led to, success or not: one for all its aliases. Empty: none is known.
+  std::string identity = {};
 };
 
 class Asker {

@@ -43,7 +43,7 @@ std::optional<Outcome> blocked(const policy::Lockout::Answer& answer) {
 struct Waiter {
   policy::IpAddress client;
   policy::IpNetwork network;
-  std::string guessed_login;  // to brute-force control
+  std::string guessed_login;  // to brute-force control, until a backend has found the entry
   Standing standing = Standing::fresh;
   std::uint32_t delay_ms = 0;  // brute-force control holds every answer back, right or wrong
   std::string note;            // for the journal, before what the backends say
@@ -61,8 +61,16 @@ struct Walk {
   bool any_refusal = false;
   bool any_unsupported = false;  // one does not take the mechanism after all
   std::string detail;
+  std::string identity;         // of the entry that a refusal was about
   std::vector<Waiter> waiters;  // guarded by State::lock
 };
+
+// What brute-force control knows a wrong password by: the same one under two aliases is one guess.
+Digest guess_of(const Answer& answer, const Digest& key, smtp::Mechanism mechanism,
+                const smtp::Secret& secret) {
+  return answer.identity.empty() ? key
+                                 : KeyedHash::of_process().of(answer.identity, mechanism, secret.view());
+}
 
 }  // namespace
 
@@ -195,13 +203,21 @@ void BackendChain::State::authenticate(Request request, std::function<void(Outco
   const std::string_view secret = request.credentials.secret.view();
   const Digest key = KeyedHash::of_process().of(login, request.credentials.mechanism, secret);
   const std::uint64_t version = version_of(login);
-  if (const auto answer = cached(key, version)) return settle(waiter, key, *answer, true);
+  if (const auto answer = cached(key, version)) {
+    const smtp::Credentials& asked = request.credentials;
+    return settle(waiter, guess_of(*answer, key, asked.mechanism, asked.secret), *answer, true);
+  }
   if (joined(key, version, waiter)) return;
 
   auto query = std::make_shared<Query>();
   query->login = std::move(login);
   query->mechanism = request.credentials.mechanism;
   query->secret = std::move(request.credentials.secret);
+  if (lockout) {
+    query->may_try = [lockout = lockout, client = request.client](const std::string& identity) {
+      return lockout->before(client, identity, wall_now()).blocked_by == policy::Lockout::Scope::none;
+    };
+  }
   auto walk = std::make_shared<Walk>();
   walk->claim = {waiter.network, policy::network_of(request.client, 24, 48), waiter.guessed_login,
                  waiter.standing};
@@ -261,6 +277,7 @@ void BackendChain::State::ask_next(std::shared_ptr<Walk> walk) {
     if (!walk->any_refusal && walk->any_unsupported) last.result = Result::unsupported;
     if (walk->any_error) last.result = Result::backend_error;
     last.detail = std::move(walk->detail);
+    last.identity = std::move(walk->identity);
     if (!walk->any_error) cache.put(walk->key, {last, walk->version}, Clock::now());
     return finish(walk, last);
   }
@@ -288,6 +305,7 @@ void BackendChain::State::took(std::shared_ptr<Walk> walk, Answer answer) {
     case Result::success:
     case Result::disabled:
     case Result::password_expired:
+    case Result::blocked:
       // The backend knows this account: what it says is final. (A disabled account must not get in
       // by way of the next backend.)
       answer.detail = std::move(walk->detail);
@@ -298,6 +316,7 @@ void BackendChain::State::took(std::shared_ptr<Walk> walk, Answer answer) {
       break;
     default:
       walk->any_refusal = true;
+      if (walk->identity.empty()) walk->identity = std::move(answer.identity);
       break;
   }
   ++walk->next;
@@ -312,16 +331,19 @@ void BackendChain::State::finish(const std::shared_ptr<Walk>& walk, const Answer
     if (found != under_way.end() && found->second == walk) under_way.erase(found);
     waiters.swap(walk->waiters);
   }
-  for (Waiter& waiter : waiters) settle(waiter, walk->key, answer, false);
+  const Digest guess = guess_of(answer, walk->key, walk->query->mechanism, walk->query->secret);
+  for (Waiter& waiter : waiters) settle(waiter, guess, answer, false);
 }
 
 void BackendChain::State::settle(Waiter& waiter, const Digest& key, const Answer& answer, bool cached) {
+  // A guess is one at the entry, whichever of its aliases was typed.
+  const std::string& guessed = answer.identity.empty() ? waiter.guessed_login : answer.identity;
   if (lockout && answer.result != Result::backend_error) {
     // A block that began while the backends were asked: who asks many questions before the first is answered
     // hears no more than others, right or wrong.
-    if (auto refused = blocked(lockout->before(waiter.client, waiter.guessed_login, wall_now()))) {
-      return waiter.done(std::move(*refused));
-    }
+    const auto before = lockout->before(waiter.client, guessed, wall_now());
+    if (auto refused = blocked(before)) return waiter.done(std::move(*refused));
+    waiter.delay_ms = std::max(waiter.delay_ms, before.delay_ms);
   }
   Outcome outcome;
   outcome.result = answer.result;
@@ -334,9 +356,9 @@ void BackendChain::State::settle(Waiter& waiter, const Digest& key, const Answer
     suspects.note(waiter.network, Clock::now());
   }
   if (lockout && outcome.result == Result::success) {
-    lockout->succeeded(waiter.client, waiter.guessed_login, wall_now());
+    lockout->succeeded(waiter.client, guessed, wall_now());
   } else if (lockout && outcome.result == Result::bad_credentials) {
-    const auto after = lockout->failed(waiter.client, waiter.guessed_login, short_of(key), wall_now());
+    const auto after = lockout->failed(waiter.client, guessed, short_of(key), wall_now());
     outcome.delay_ms = std::max(outcome.delay_ms, after.delay_ms);
   }
   waiter.done(std::move(outcome));

@@ -71,7 +71,7 @@ std::expected<void, std::string> ImapAsker::begin(SocketStream& stream, Deadline
 
 Answer ImapAsker::ask(const Query& query, Deadline deadline) {
   auto name = imap_name(settings_, query.login);
-  if (!name) return {Result::bad_credentials, {}, "no login of this server's domain"};
+  if (!name) return {Result::bad_credentials, {}, "no login of this server's domains"};
   auto stream = connect(deadline);
   if (!stream) return {Result::backend_error, {}, std::move(stream.error())};
   ImapLogin conversation(*stream, starttls(), server_.server()->host, deadline);
@@ -132,16 +132,35 @@ std::expected<HostPort, std::string> parse_host_port(const std::string& text, st
   return out;
 }
 
+namespace {
+
+// Where a login without a domain belongs; empty: nobody can tell.
+std::string home_domain(const ImapBackend& settings, const std::string& append_domain) {
+  if (!append_domain.empty()) return append_domain;
+  const bool only = settings.domains.size() == 1 && !settings.domains.front().starts_with('*');
+  return only ? settings.domains.front() : std::string();
+}
+
+}  // namespace
+
 std::optional<ImapName> imap_name(const ImapBackend& settings, const std::string& login) {
   const std::size_t at = login.rfind('@');
   const bool has_domain = at != std::string::npos;
   std::string domain = settings.append_domain;
   if (auto canonical = policy::canonical_domain(domain); canonical && !domain.empty()) domain = *canonical;
 
+  if (!settings.domains.empty() && has_domain && login.substr(at + 1) != domain &&
+      !serves(policy::DomainSet(settings.domains), login)) {
+    return std::nullopt;
+  }
   ImapName name;
   name.account.backend = "imap";
   name.login = login;
   name.account.login = login;
+  // A server that ignores the domain lets alice and alice@example.com in as one.
+  if (const std::string home = home_domain(settings, domain); !has_domain && !home.empty()) {
+    name.account.identity = login + '@' + home;
+  }
   if (settings.strip_domain && has_domain) {
     if (policy::canonical_domain(login.substr(at + 1)).value_or("") != domain || domain.empty()) {
       return std::nullopt;
@@ -150,7 +169,7 @@ std::optional<ImapName> imap_name(const ImapBackend& settings, const std::string
     if (name.login.empty()) return std::nullopt;
   }
   if (domain.empty() || (has_domain && !settings.strip_domain)) return name;
-  const auto address = owned_address(name.login + '@' + domain, false);
+  const auto address = owned_address(name.login + '@' + domain);
   if (!address) return settings.strip_domain ? std::nullopt : std::optional(std::move(name));
   // One account, whether the client wrote the domain or not.
   if (settings.strip_domain) name.account.login = *address;
@@ -171,10 +190,10 @@ std::uint8_t ImapServer::mechanisms() const {
 
 std::unique_ptr<Asker> ImapServer::asker() { return std::make_unique<ImapAsker>(*this); }
 
-// With strip_domain, alice and alice@example.com.
+// alice and alice@example.com.
 std::string ImapServer::guessed_login(const std::string& login) const {
   auto name = imap_name(settings_, login);
-  return name ? std::move(name->account.login) : login;
+  return name ? std::string(name->account.counted_as()) : login;
 }
 
 std::unique_ptr<Backend> make_imap_backend(const ImapBackend& settings) {

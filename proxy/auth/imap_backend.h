@@ -20,7 +20,7 @@ std::expected<HostPort, std::string> parse_host_port(const std::string& text, st
 
 // Which name to log in with, and what the account is called and owns; nullopt: no account here. With
 // strip_domain the server never sees the domain, so only append_domain may be in front of us: otherwise
-// alice@anything would be let in, and own that address.
+// alice@anything would be let in, and own that address. With `domains`, no other domain is asked about.
 struct ImapName {
   std::string login;  // at the server
   policy::Account account;

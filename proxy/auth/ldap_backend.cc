@@ -53,6 +53,8 @@ class LdapAsker : public Asker {
   std::string without_bind_password(std::string text) const {
     return smtp::without_secret(std::move(text), settings_.bind_password);
   }
+  std::vector<std::string> logins_of(const LdapEntry& entry) const;
+  std::string identity_of(const LdapEntry& entry) const;
   std::string vouched_login(const std::string& login, const std::vector<std::string>& owned) const;
 
   Try<void> open(Slot& slot, Deadline deadline);
@@ -220,37 +222,50 @@ Try<void> LdapAsker::add_groups(const Query& query, const LdapEntry& entry, poli
 std::string LdapAsker::vouched_login(const std::string& login, const std::vector<std::string>& owned) const {
   const std::size_t at = login.rfind('@');
   if (!directory_.ignores_domain() || at == std::string::npos) return login;
-  const auto address = owned_address(login, false);
+  const auto address = owned_address(login);
   const bool is_owned = address && std::ranges::find(owned, *address) != owned.end();
   return is_owned ? login : login.substr(0, at);
+}
+
+// Of login_attribute, sorted.
+std::vector<std::string> LdapAsker::logins_of(const LdapEntry& entry) const {
+  std::vector<std::string> logins;
+  if (settings_.login_attribute.empty()) return logins;
+  for (const std::string& value : entry.values(settings_.login_attribute)) {
+    if (auto login = policy::canonical_login(value)) append_unique(logins, std::move(*login));
+  }
+  std::ranges::sort(logins);
+  return logins;
+}
+
+// One name for the entry, whichever of its aliases was typed: its only login, or its DN. (Of several logins
+// the first would change when one is added, and users may edit some attributes.)
+std::string LdapAsker::identity_of(const LdapEntry& entry) const {
+  const std::vector<std::string> logins = logins_of(entry);
+  return logins.size() == 1 ? logins.front() : lower_dn(entry.dn);
 }
 
 Try<policy::Account> LdapAsker::account(const Query& query, const LdapEntry& entry, Deadline deadline) {
   policy::Account account;
   account.backend = "ldap";
   account.login = query.login;
+  account.identity = identity_of(entry);
   if (!settings_.login_attribute.empty()) {
-    std::vector<std::string> logins;
-    for (const std::string& value : entry.values(settings_.login_attribute)) {
-      if (auto login = policy::canonical_login(value)) append_unique(logins, std::move(*login));
-    }
+    const std::vector<std::string> logins = logins_of(entry);
     if (logins.empty()) return misconfigured(entry.dn + " has no usable " + settings_.login_attribute);
     // Of several values the one that the client used; else always the same one.
-    std::ranges::sort(logins);
     if (std::ranges::find(logins, query.login) == logins.end()) account.login = logins.front();
   }
   for (const std::string& attribute : settings_.address_attributes) {
     for (const std::string& value : entry.values(attribute)) {
-      if (auto address = owned_address(strip_smtp_prefix(value), false)) {
+      if (auto address = owned_address(strip_smtp_prefix(value))) {
         append_unique(account.addresses, std::move(*address));
       }
     }
   }
   if (!settings_.grant_attribute.empty()) {
     for (const std::string& value : entry.values(settings_.grant_attribute)) {
-      if (auto address = owned_address(strip_smtp_prefix(value), true)) {
-        append_unique(account.addresses, std::move(*address));
-      }
+      grant(account, strip_smtp_prefix(value));
     }
   }
   if (settings_.login_attribute.empty()) account.login = vouched_login(query.login, account.addresses);
@@ -265,16 +280,25 @@ Answer LdapAsker::ask(const Query& query, Deadline deadline) {
     return Answer{Result::backend_error, {}, without_bind_password(std::move(error.text)), !error.lost};
   };
   if (query.secret.empty()) return {Result::bad_credentials, {}, "empty password"};
+  if (!directory_.serves(query.login))
+    return {Result::bad_credentials, {}, "no login of this directory's domains"};
 
   const bool search = settings_.dn_template.empty();
   std::optional<LdapEntry> entry;
   std::string dn;
+  std::string identity;  // known before the bind
   if (search) {
     auto found = find(query, deadline);
     if (!found) return failed(std::move(found.error()));
     entry = std::move(*found);
     // Nobody there: still the same number of round trips, on the same connections.
     dn = entry ? entry->dn : "cn=no-such-entry," + settings_.base_dn;
+    if (entry) identity = identity_of(*entry);
+    if (entry && query.may_try && !query.may_try(identity)) {
+      return {.result = Result::blocked,
+              .detail = "too many wrong passwords for this entry",
+              .identity = identity};
+    }
   } else {
     dn = expand_template(settings_.dn_template, {query.login, {}}, escape_dn_value);
   }
@@ -283,7 +307,9 @@ Answer LdapAsker::ask(const Query& query, Deadline deadline) {
   if (search && !entry) return {Result::bad_credentials, {}, "no such login"};
   if (!verdict) return failed(std::move(verdict.error()));
   verdict->detail = without_bind_password(std::move(verdict->detail));
-  if (verdict->result != Result::success) return {verdict->result, {}, std::move(verdict->detail)};
+  if (verdict->result != Result::success) {
+    return {.result = verdict->result, .detail = std::move(verdict->detail), .identity = std::move(identity)};
+  }
 
   if (!search) {
     auto found = reading(deadline, [&](LdapConnection& connection, Deadline until) {
@@ -295,7 +321,10 @@ Answer LdapAsker::ask(const Query& query, Deadline deadline) {
   }
   auto account = this->account(query, *entry, deadline);
   if (!account) return failed(std::move(account.error()));
-  return {Result::success, std::move(*account), std::move(verdict->detail)};
+  return {.result = Result::success,
+          .account = std::move(*account),
+          .detail = std::move(verdict->detail),
+          .identity = std::move(identity)};
 }
 
 std::expected<std::string, std::string> LdapAsker::probe(Deadline deadline) {
@@ -327,6 +356,7 @@ std::expected<std::string, std::string> LdapAsker::probe(Deadline deadline) {
 
 LdapDirectory::LdapDirectory(LdapBackend settings)
     : settings_(std::move(settings)),
+      domains_(settings_.domains),
       down_until_(std::make_unique<std::atomic<Clock::rep>[]>(settings_.urls.size())) {}
 
 LdapDirectory::~LdapDirectory() = default;

@@ -7,9 +7,12 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
+#include "policy/domain_set.h"
 #include "proxy/auth/backend.h"
+#include "proxy/auth/owned_names.h"
 
 namespace portcullis::auth {
 
@@ -23,6 +26,8 @@ class LdapDirectory : public Backend {
   std::string guessed_login(const std::string& login) const override;
 
   const LdapBackend& settings() const { return settings_; }
+  // Whether logins of this one's domain are looked for here.
+  bool serves(std::string_view login) const { return auth::serves(domains_, login); }
   // Whether only {local} may have been compared, so that any domain does.
   bool ignores_domain() const;
   // Indices of the servers in the order to try them now.
@@ -31,6 +36,7 @@ class LdapDirectory : public Backend {
 
  private:
   LdapBackend settings_;
+  policy::DomainSet domains_;
   std::unique_ptr<std::atomic<Clock::rep>[]> down_until_;  // of each server
 };
 

@@ -74,6 +74,14 @@ std::string expand_template(std::string_view text, const TemplateValues& values,
   return out;
 }
 
+std::string lower_dn(std::string_view dn) {
+  std::string out(dn);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
 std::string_view strip_smtp_prefix(std::string_view value) {
   static constexpr std::string_view prefix = "smtp:";
   if (value.size() < prefix.size()) return value;

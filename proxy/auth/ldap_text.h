@@ -26,6 +26,9 @@ struct TemplateValues {
 std::string expand_template(std::string_view text, const TemplateValues& values,
                             std::string (*escape)(std::string_view));
 
+// Of a DN that the directory gave: it compares without case (RFC 4518 2.2).
+std::string lower_dn(std::string_view dn);
+
 // "SMTP:alice@example.com" -> "alice@example.com" (Exchange's proxyAddresses).
 std::string_view strip_smtp_prefix(std::string_view value);
 

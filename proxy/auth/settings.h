@@ -45,7 +45,8 @@ struct LdapBackend {
   std::string group_base_dn;                                 // optional search for groups…
   std::string group_filter;                                  // "(&(objectClass=groupOfNames)(member={dn}))"
   std::string group_name_attribute = "cn";
-  std::string grant_attribute;  // optional: values are addresses the entry may send as
+  std::string grant_attribute;       // optional: values are addresses the entry may send as
+  std::vector<std::string> domains;  // patterns: a login of another domain is not asked about; empty: any
   BackendLimits limits;
   bool operator==(const LdapBackend&) const = default;
 };
@@ -55,8 +56,9 @@ struct ImapBackend {
   ConnectionTls tls = ConnectionTls::implicit;
   std::string ca_file;  // empty: the system's
   bool verify_certificate = true;
-  bool strip_domain = false;  // log in with the local part only
-  std::string append_domain;  // owned address for a login without '@'
+  bool strip_domain = false;         // log in with the local part only
+  std::string append_domain;         // owned address for a login without '@'
+  std::vector<std::string> domains;  // as LdapBackend::domains; append_domain is always one
   BackendLimits limits;
   bool operator==(const ImapBackend&) const = default;
 };

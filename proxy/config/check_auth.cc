@@ -89,6 +89,11 @@ void check_imap(const Check& check) {
       check.error("auth.imap.server", "missing; backend \"imap\" needs a server");
     return;
   }
+  if (imap.domains.empty() && !imap.strip_domain && !check.given("auth.imap.domains")) {
+    check.warning("auth.imap",
+                  "domains is missing: if this server ignores the domain of a login, alice@anything "
+                  "logs in as alice, each time as another account with limits of its own");
+  }
   if (imap.tls == ConnectionTls::off && !is_loopback_host(host_of(imap.server))) {
     check.error("auth.imap.tls", "would send passwords in clear to another machine");
   }

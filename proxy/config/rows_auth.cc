@@ -84,7 +84,10 @@ std::vector<Row<LdapBackend>> ldap_search_rows() {
       row("group_name_attribute", &L::group_name_attribute, some_text(),
           "The attribute with a found group's name."),
       row("grant_attribute", &L::grant_attribute, text(),
-          "An attribute with more addresses the account may send as; empty: none."),
+          "An attribute with more addresses the account may send as, `*@example.com` for a whole domain "
+          "included. Users must not be able to edit it; empty: none."),
+      row("domains", &L::domains, list(domain_pattern()),
+          "Logins of other domains are refused without asking; empty: every domain is asked about."),
   };
 }
 
@@ -114,6 +117,12 @@ std::vector<Row<ImapBackend>> imap_rows() {
       row("strip_domain", &I::strip_domain, boolean(), "Log in there with the part before the `@` only."),
       row("append_domain", &I::append_domain, text(),
           "A login without `@` owns the address `login@append_domain`; empty: none."),
+      row("domains", &I::domains, list(domain_pattern()),
+          "Logins of other domains (and of `append_domain`) are refused without asking. Needed where the "
+          "server "
+          "ignores the domain of a login: it would let `alice@anything` in as `alice`. Empty: every domain "
+          "is "
+          "asked about."),
   };
 }
 

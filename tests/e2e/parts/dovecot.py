@@ -58,8 +58,8 @@ userdb {{
 
 
 class Dovecot:
-    def __init__(self, directory, pair, users, plaintext=True):
-        """users: {login: password}. plaintext: whether LOGIN is allowed before TLS on the imap port."""
+    def __init__(self, directory, pair, users, plaintext=True, more=""):
+        """users: {login: password}. plaintext: whether LOGIN is allowed before TLS on the imap port. more: settings."""
         directory.mkdir(parents=True)
         for folder in (directory, *directory.parents):
             if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
@@ -83,7 +83,7 @@ class Dovecot:
         config.write_text(_CONFIG.format(
             address=ADDRESS, base=directory, certificate=pair.certificate, private_key=pair.private_key,
             imap=self.imap, imaps=self.imaps, uid=owner.pw_uid, gid=owner.pw_gid,
-            disable_plaintext="no" if plaintext else "yes"))
+            disable_plaintext="no" if plaintext else "yes") + more)
         self.process = Process("dovecot", ["dovecot", "-F", "-c", config], directory, root=True)
         self.process.ready(lambda: listens(self.imap) and listens(self.imaps))
 

@@ -34,6 +34,7 @@ rootpw {admin_password}
 directory {base}/data
 index objectClass,mail,uid eq
 access to attrs=userPassword by anonymous auth by self write by * none
+access to attrs=proxyAddresses by self write by * read
 access to * by * read
 overlay memberof
 overlay ppolicy
@@ -107,6 +108,9 @@ class Slapd:
 
     def load(self, ldif):
         run("ldapadd", "-x", "-H", self.url, "-D", ADMIN, "-w", ADMIN_PASSWORD, stdin=ldif)
+
+    def modify_as(self, dn, password, ldif):
+        run("ldapmodify", "-x", "-H", self.url, "-D", dn, "-w", password, stdin=ldif)
 
     def modify(self, ldif):
         run("ldapmodify", "-x", "-H", self.url, "-D", ADMIN, "-w", ADMIN_PASSWORD, stdin=ldif)

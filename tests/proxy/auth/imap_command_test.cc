@@ -111,5 +111,32 @@ TEST(ImapServerName, DomainsAreStrippedAndAppendedSafely) {
   EXPECT_EQ(show(settings, "alice"), "alice is alice");
 }
 
+// A server that ignores the domain of a login would make alice@anything a new account each time.
+TEST(ImapServerName, OnlyLoginsOfItsDomains) {
+  const auto show = [](const ImapBackend& settings, const char* login) {
+    const auto name = imap_name(settings, login);
+    if (!name) return std::string("none");
+    return name->login + " counts as " + std::string(name->account.counted_as());
+  };
+  ImapBackend settings;
+  EXPECT_EQ(show(settings, "alice@anything.example"),
+            "alice@anything.example counts as alice@anything.example");
+  settings.domains = {"example.com"};
+  EXPECT_EQ(show(settings, "alice@example.com"), "alice@example.com counts as alice@example.com");
+  EXPECT_EQ(show(settings, "alice"), "alice counts as alice@example.com");
+  for (const char* const other :
+       {"alice@anything.example", "alice@sub.example.com", "alice@xexample.com", "alice@"}) {
+    EXPECT_EQ(show(settings, other), "none") << other;
+  }
+  settings.domains = {"example.com", "*.example.org"};
+  EXPECT_EQ(show(settings, "alice@a.example.org"), "alice@a.example.org counts as alice@a.example.org");
+  EXPECT_EQ(show(settings, "alice"), "alice counts as alice");
+  settings.append_domain = "example.net";
+  EXPECT_EQ(show(settings, "alice"), "alice counts as alice@example.net");
+  EXPECT_EQ(show(settings, "alice@example.net"), "alice@example.net counts as alice@example.net");
+  EXPECT_EQ(show(settings, "alice@example.edu"), "none");
+  EXPECT_EQ(ImapServer(settings).guessed_login("alice"), "alice@example.net");
+}
+
 }  // namespace
 }  // namespace portcullis::auth
