@@ -19,6 +19,7 @@
 #include "proxy/command_config.h"
 #include "proxy/config/descriptors.h"
 #include "proxy/config/reference.h"
+#include "proxy/config/relay_words.h"
 #include "proxy/net/tls_context.h"
 #include "proxy/probe.h"
 
@@ -113,6 +114,7 @@ void run(const Arguments& arguments) {
   if (!errors.empty()) throw CLI::RuntimeError(EX_CONFIG);
   check_descriptors(arguments.config, *config);
   fmt::print("{}: ok\n", arguments.config);
+  for (const std::string& line : config::relay_in_words(*config)) fmt::print("{}\n", line);
   if (arguments.probe && !probe_all(*config)) throw CLI::RuntimeError(EX_UNAVAILABLE);
 }
 

@@ -33,7 +33,7 @@ void check_names(const Check& check);
 void check_listeners(const Check& check);
 void check_upstreams(const Check& check);
 void check_auth(const Check& check);
-void check_networks(const Check& check);
+void check_relay(const Check& check);
 void check_rules(const Check& check);
 void check_files(const Check& check);
 std::vector<PemFile> pem_files(const Check& check);

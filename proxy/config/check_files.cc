@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include "proxy/config/check.h"
 
@@ -58,6 +60,27 @@ void check_certificates(const Check& check) {
     check.error(check.given("tls.certificate") ? "tls.certificate" : "tls.private_key",
                 "certificate and private_key come together");
   }
+}
+
+// Whether so many authorities vouch for clients that everybody can have a certificate of one of them: a
+// system's bundle, which EXTERNAL would make an open relay with.
+void check_client_ca(const Check& check) {
+  constexpr std::size_t authorities_max = 20;
+  const Config& config = check.config;
+  const bool used = std::ranges::any_of(config.listeners, [](const Listener& listener) {
+    return listener.client_certificate != ClientCertificate::off;
+  });
+  if (config.tls.client_ca.empty() || !used || !config.certificate_login.map.empty()) return;
+  std::ifstream file(config.tls.client_ca);
+  std::size_t authorities = 0;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("-----BEGIN CERTIFICATE")) ++authorities;
+  if (authorities <= authorities_max) return;
+  check.error("tls.client_ca",
+              "names " + std::to_string(authorities) +
+                  " authorities: anybody with a certificate of one of them could log in with "
+                  "EXTERNAL and send to any domain; name your own, or the logins in "
+                  "auth.certificate.logins");
 }
 
 // The account file holds hashes: no disaster in the open, but nobody's business either.
@@ -130,6 +153,7 @@ void check_files(const Check& check) {
   const Config& config = check.config;
   check_certificates(check);
   check_public_file(check, config.tls.client_ca, "tls.client_ca");
+  check_client_ca(check);
   check_public_file(check, config.auth.ldap.ca_file, "auth.ldap.ca_file");
   check_public_file(check, config.auth.imap.ca_file, "auth.imap.ca_file");
   check_inline_secret(check, "auth.ldap.bind_password");

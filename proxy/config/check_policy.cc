@@ -1,64 +1,11 @@
 #include <algorithm>
 #include <set>
 
-#include "policy/ip.h"
 #include "proxy/config/check.h"
 
 namespace portcullis::config {
 
 namespace {
-
-using policy::IpNetwork;
-using policy::Network;
-
-// Shorter prefixes than these hold so much of the Internet that trusting them is trusting strangers.
-constexpr std::uint8_t shortest_trusted_v4 = 8;
-constexpr std::uint8_t shortest_trusted_v6 = 24;
-
-// fc00::/7 (RFC 4193) and fe80::/10 are nobody's on the Internet, however short.
-bool is_private_v6(const IpNetwork& network) {
-  const std::uint8_t first = network.base.octets[0], second = network.base.octets[1];
-  if ((first & 0xfe) == 0xfc) return network.prefix_bits >= 7;
-  return first == 0xfe && (second & 0xc0) == 0x80 && network.prefix_bits >= 10;
-}
-
-bool is_too_wide(const IpNetwork& network) {
-  if (!network.base.v6) return network.prefix_bits < shortest_trusted_v4;
-  return network.prefix_bits < shortest_trusted_v6 && !is_private_v6(network);
-}
-
-struct Permission {
-  const char* key;
-  bool Network::* granted;
-  const char* consequence;
-};
-
-constexpr Permission permissions[] = {
-    {"may_relay", &Network::may_relay, "would be an open relay"},
-    {"may_auth_without_tls", &Network::may_auth_without_tls, "would let strangers' passwords cross in clear"},
-    {"may_send_proxy_header", &Network::may_send_proxy_header, "would let strangers choose their address"},
-    {"may_send_xclient", &Network::may_send_xclient, "would let strangers choose their address and login"},
-    {"may_send_xforward", &Network::may_send_xforward,
-     "would let strangers write into the logs where mail is from"},
-};
-
-void check_network(const Check& check, const Network& network, const std::string& path) {
-  for (const IpNetwork& addresses : network.addresses) {
-    if (!is_too_wide(addresses)) continue;
-    for (const Permission& permission : permissions) {
-      if (network.*permission.granted) {
-        check.error(
-            path + '.' + permission.key,
-            policy::to_string(addresses) + " is too much of the Internet: this " + permission.consequence);
-      }
-    }
-    if (network.may_use_local_senders) {
-      check.warning(
-          path + ".may_use_local_senders",
-          policy::to_string(addresses) + " may send as local_domains: spoofing is not checked there");
-    }
-  }
-}
 
 // The names rules may refer to.
 struct Known {
@@ -67,7 +14,7 @@ struct Known {
 
   explicit Known(const Config& config) {
     for (const Listener& listener : config.listeners) listeners.insert(listener.name);
-    for (const Network& network : config.policy.networks) networks.insert(network.name);
+    for (const policy::Network& network : config.policy.networks) networks.insert(network.name);
     for (const auth::BackendKind backend : config.auth.backends) {
       const auth::LdapBackend& ldap = config.auth.ldap;
       groups = groups || backend == auth::BackendKind::file ||
@@ -130,11 +77,6 @@ void check_strictness(const Check& check) {
 }
 
 }  // namespace
-
-void check_networks(const Check& check) {
-  const auto& networks = check.config.policy.networks;
-  for (std::size_t i = 0; i < networks.size(); ++i) check_network(check, networks[i], indexed("network", i));
-}
 
 void check_rules(const Check& check) {
   const policy::Settings& policy = check.config.policy;

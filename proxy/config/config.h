@@ -20,6 +20,9 @@
 namespace portcullis::config {
 
 enum class ListenerTls : std::uint8_t { off, starttls, implicit };
+// Which TLS 1.2 cipher suites a listener takes: forward secrecy with AEAD, or for old servers all that is not
+// broken.
+enum class TlsProfile : std::uint8_t { modern, compatible };
 enum class AuthMode : std::uint8_t { off, optional, required };
 enum class ClientCertificate : std::uint8_t { off, request, require };
 enum class UpstreamTls : std::uint8_t { off, opportunistic, required, verified };
@@ -73,6 +76,7 @@ struct Listener {
   std::vector<Socket> sockets;  // "address" takes one or a list
   std::string systemd_name;     // FileDescriptorName of a passed socket, instead of address
   ListenerTls tls = ListenerTls::starttls;
+  TlsProfile tls_profile = TlsProfile::modern;
   AuthMode auth = AuthMode::required;
   std::vector<std::string> mechanisms;  // empty: all that the backends take
   ClientCertificate client_certificate = ClientCertificate::off;
@@ -146,10 +150,11 @@ struct Config {
   std::string path;  // the file this came from
   std::vector<PemFile> pem_files;
   std::string hostname;
-  std::uint32_t workers = 1;                // 0 in the file: one per CPU
-  std::string user, group;                  // to drop to after binding; empty: stay
-  std::uint32_t received_fields_max = 100;  // RFC 5321 6.3
-  std::uint64_t memory_octets_max = 0;      // 0: by the control group's
+  std::uint32_t workers = 1;                       // 0 in the file: one per CPU
+  std::string user, group;                         // to drop to after binding; empty: stay
+  std::vector<std::string> public_suffixes_owned;  // may be in local_domains although strangers live below
+  std::uint32_t received_fields_max = 100;         // RFC 5321 6.3
+  std::uint64_t memory_octets_max = 0;             // 0: by the control group's
   std::uint32_t drain_seconds = 30;
   Tls tls;
   CertificateLogin certificate_login;

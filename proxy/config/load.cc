@@ -89,8 +89,8 @@ Loaded load_content(const FileContent& content, const std::string& name) {
   read_table(reader, file_table(), *document, "", draft);
   resolve(draft.config);
   const Check check{reader, *document, draft.config, content.world_readable};
-  for (auto* one : {check_names, check_listeners, check_upstreams, check_auth, check_networks, check_rules,
-                    check_files}) {
+  for (auto* one :
+       {check_names, check_listeners, check_upstreams, check_auth, check_relay, check_rules, check_files}) {
     one(check);
   }
   draft.config.pem_files = pem_files(check);

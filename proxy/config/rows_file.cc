@@ -76,6 +76,10 @@ std::vector<Row<Draft>> file_rows() {
       row_of<Draft>("local_domains", local_domains, list(domain_pattern(), 100000),
                     "The domains whose mail the upstream takes. Without AUTH, mail is accepted for these "
                     "only, and never from a sender in them."),
+      row_of<Draft>(
+          "public_suffixes_owned", config(&Config::public_suffixes_owned), list(domain(), 100),
+          "Public suffixes (`com`, `co.uk`, `k12.ca.us`) that you run yourself. Only these may stand in "
+          "`local_domains`, or `*.` before them: below a public suffix are the domains of strangers."),
       defaulting(
           row_of<Draft>("workers", config(&Config::workers), count(0, 256),
                         "Threads that carry mail, each with its own loop and pool of upstream connections; "

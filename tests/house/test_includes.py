@@ -39,6 +39,7 @@ DOORS = {
     "crypt.h": {"proxy/auth"},
     "sqlite3.h": {"proxy/state"},
     "idn2.h": {"policy"},
+    "libpsl.h": {"proxy/config"},
     "uni": {"policy"},  # libunistring: unistr.h, uninorm.h, unicase.h, …
     "CLI/": {"proxy"},
     "systemd/": {"proxy/net"},
