@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "policy/spelling.h"
 #include "proxy/session/session.h"
 #include "proxy/session/upstream_commands.h"
 #include "smtp/ascii.h"
@@ -61,6 +62,7 @@ bool Session::begin_transaction(std::string_view argument, Now now, Effects& fx)
     return found(Strictness::address_syntax, path_fault(parsed.error(), true));
   }
   t.reverse_path = std::move(parsed->path);
+  policy::spell_as_judged(transaction_->reverse_path);
   auto parameters = smtp::parse_mail_parameters(parsed->parameters, offer);
   if (!parameters) return found(Strictness::parameter_syntax, parameters.error());
   if (parsed->odd_form && !found(Strictness::address_form, odd_form(true))) return false;
@@ -117,12 +119,13 @@ void Session::rcpt(std::string_view argument, Now now, Effects& fx) {
   const auto found = [&](std::string_view recipient, smtp::Strictness rule, const smtp::Reply& reply) {
     return recipient_passed(recipient, policies_->chain.strict(policy::Stage::rcpt, rule, reply), fx);
   };
-  const auto parsed = smtp::parse_rcpt_argument(argument, t.mail.smtputf8);
+  auto parsed = smtp::parse_rcpt_argument(argument, t.mail.smtputf8);
   if (!parsed) {
     found(argument.substr(0, recorded_octets), smtp::Strictness::address_syntax,
           path_fault(parsed.error(), false));
     return;
   }
+  policy::spell_as_judged(parsed->path);
   const std::string recipient = smtp::to_string(parsed->path.mailbox);
   auto parameters = smtp::parse_rcpt_parameters(parsed->parameters, offered());
   if (!parameters) {
