@@ -44,6 +44,15 @@ void check_tls(const Check& check, const Listener& listener, const std::string& 
   if (listener.tls != ListenerTls::off && tls.certificates.empty() && !check.given("tls.certificate")) {
     check.error(path + ".tls", "needs a certificate: [tls] certificate and private_key");
   }
+  if (listener.tls_profile == TlsProfile::compatible) {
+    if (listener.tls == ListenerTls::off)
+      check.warning(path + ".tls_profile", "has no effect: tls is off here");
+    if (listener.tls != ListenerTls::off && listener.auth == AuthMode::required) {
+      check.warning(
+          path + ".tls_profile",
+          "lets passwords cross with old cipher suites; \"compatible\" is for mail from other servers");
+    }
+  }
   if (listener.client_certificate == ClientCertificate::off) return;
   if (listener.tls == ListenerTls::off)
     check.error(path + ".client_certificate", "needs TLS, which is off here");

@@ -89,6 +89,13 @@ std::vector<Row<Listener>> listener_rows() {
                                {"starttls", ListenerTls::starttls},
                                {"implicit", ListenerTls::implicit}}),
           "`starttls` for ports 25 and 587, `implicit` for 465."),
+      row("tls_profile", &L::tls_profile,
+          choice<TlsProfile>({{"modern", TlsProfile::modern}, {"compatible", TlsProfile::compatible}}),
+          "`modern`: of TLS 1.2 only ECDHE with AEAD. `compatible`: after those also CBC and RSA key "
+          "exchange, for "
+          "listeners that other mail servers send to (port 25): an old one that finds nothing in common "
+          "sends "
+          "in clear text instead. Not for listeners with passwords only."),
       row("auth", &L::auth,
           choice<AuthMode>(
               {{"off", AuthMode::off}, {"optional", AuthMode::optional}, {"required", AuthMode::required}}),

@@ -103,6 +103,7 @@ void ClientConnection::proxy_header(std::string_view bytes) {
     via_ = policy::to_string(address_);
     address_ = header.client->address;
     port_ = header.client->port;
+    tls_ends_at_balancer_ = header.client->tls_ends_at_balancer;
   }
   const std::string rest = std::exchange(header_bytes_, {}).substr(header.octets);
   worker_.admit(*this);
@@ -189,8 +190,12 @@ void ClientConnection::on_tls_established() noexcept {
   count(worker_.shard(), metrics::TlsSide::client,
         succeeded(stream_.ssl(), worker_.mono_ms() - handshake_started_ms_));
   if (closing_ || dead_) return;
-  session_->tls_established(tls_facts(stream_.ssl(), generation_->snapshot->config->certificate_login), now(),
-                            worker_.effects());
+  session::TlsFacts facts = tls_facts(stream_.ssl(), generation_->snapshot->config->certificate_login);
+  if (tls_ends_at_balancer_) {  // the certificate is the balancer's, not the client's
+    facts.client_subject.clear();
+    facts.certificate_login.clear();
+  }
+  session_->tls_established(std::move(facts), now(), worker_.effects());
   perform();
 }
 
@@ -402,7 +407,8 @@ void ClientConnection::carry_out_client() {
 
 void ClientConnection::start_tls() {
   handshake_started_ms_ = worker_.mono_ms();
-  SslPtr ssl = generation_->snapshot->server_tls->session(listener_.settings.client_certificate);
+  SslPtr ssl = generation_->snapshot->server_tls->session(listener_.settings.client_certificate,
+                                                          listener_.settings.tls_profile);
   if (!ssl) return close_now();
   stream_.start_tls(std::move(ssl));
 }

@@ -106,6 +106,7 @@ class ClientConnection final : public SecureStream::Handler, public UpstreamBorr
   policy::IpAddress address_;
   std::uint16_t port_ = 0;
   std::string via_;                      // the balancer that named the client
+  bool tls_ends_at_balancer_ = false;    // the client's; a handshake here is the balancer's own
   std::string header_bytes_;             // of its PROXY header so far
   std::int64_t header_deadline_ms_ = 0;  // 0: none is awaited
   std::int64_t linger_until_ms_ = 0;

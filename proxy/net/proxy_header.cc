@@ -81,6 +81,20 @@ policy::IpAddress address(std::string_view octets) {
   return result;
 }
 
+// Whether PP2_TYPE_SSL says that the client spoke TLS with the balancer (section 2.2.6 of the specification).
+bool names_tls(std::string_view extensions) {
+  constexpr std::uint8_t type_ssl = 0x20;
+  constexpr unsigned client_ssl = 0x01;
+  constexpr std::size_t head = 3;  // type, length
+  while (extensions.size() > head) {
+    const std::size_t length = number(extensions, 1);
+    if (octet(extensions, 0) == type_ssl && length > 0 && (octet(extensions, head) & client_ssl) != 0)
+      return true;
+    extensions.remove_prefix(std::min(extensions.size(), head + length));
+  }
+  return false;
+}
+
 ProxyHeader version_2(std::string_view bytes) {
   if (bytes.size() < v2_fixed_octets) return more(2);
   const std::size_t rest = number(bytes, 14);
@@ -96,7 +110,8 @@ ProxyHeader version_2(std::string_view bytes) {
   if (bytes.size() < header.octets) return more(2);
   if (local) return header;
   const std::size_t each = family == 0x11 ? 4 : 16;
-  header.client = {address(bytes.substr(v2_fixed_octets, each)), number(bytes, v2_fixed_octets + 2 * each)};
+  header.client = {address(bytes.substr(v2_fixed_octets, each)), number(bytes, v2_fixed_octets + 2 * each),
+                   names_tls(bytes.substr(v2_fixed_octets + addresses, rest - addresses))};
   return header;
 }
 

@@ -20,6 +20,8 @@ struct ProxyHeader {
   struct Client {
     policy::IpAddress address;
     std::uint16_t port = 0;
+    // Spoke TLS with the balancer, which is then the peer of a handshake that follows.
+    bool tls_ends_at_balancer = false;
   };
   Status status = Status::need_more;
   std::uint8_t version = 0;  // 1 or 2, 0 while it can not be told

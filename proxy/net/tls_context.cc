@@ -15,6 +15,7 @@
 #include "policy/identity.h"
 #include "policy/ip.h"
 #include "proxy/auth/tls_reason.h"
+#include "proxy/net/certificate_time.h"
 
 namespace portcullis::net {
 
@@ -66,14 +67,6 @@ std::string subject_line(X509* certificate) {
   return text.data();
 }
 
-std::chrono::system_clock::time_point not_after(X509* certificate) {
-  int days = 0;
-  int seconds = 0;
-  const bssl::UniquePtr<ASN1_TIME> epoch(ASN1_TIME_set(nullptr, 0));
-  if (ASN1_TIME_diff(&days, &seconds, epoch.get(), X509_get0_notAfter(certificate)) != 1) return {};
-  return std::chrono::system_clock::time_point(std::chrono::hours(24) * days + std::chrono::seconds(seconds));
-}
-
 // Not mail: a browser or an HTTP library led here (ALPACA). Clients that name no protocol, or "smtp",
 // are served.
 int on_alpn(SSL*, const std::uint8_t**, std::uint8_t*, const std::uint8_t* in, unsigned size, void*) {
@@ -89,7 +82,17 @@ int on_ticket(SSL* ssl, std::uint8_t* name, std::uint8_t* iv, EVP_CIPHER_CTX* ci
   return keys != nullptr ? keys->seal_or_open(name, iv, cipher, hmac, seal == 1) : 0;
 }
 
-int accept_any_certificate(int, X509_STORE_CTX*) { return 1; }
+// TLS 1.2: forward secrecy and AEAD only.
+constexpr char modern_suites[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+// After those, for a sender that would come in clear text otherwise (RFC 7435): CBC, and last RSA key
+// exchange.
+constexpr char compatible_suites[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
+    "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA:AES256-SHA";
 
 std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config::Tls& settings,
                                                                     const config::Certificate& certificate,
@@ -112,11 +115,7 @@ std::expected<bssl::UniquePtr<SSL_CTX>, std::string> server_context(const config
       return std::unexpected("unknown curve in \"" + list + '"');
     }
   }
-  // TLS 1.2: forward secrecy and AEAD only.
-  if (SSL_CTX_set_strict_cipher_list(
-          context.get(),
-          "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-          "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") != 1) {
+  if (SSL_CTX_set_strict_cipher_list(context.get(), modern_suites) != 1) {
     return std::unexpected("cipher list refused: " + auth::tls_error_text());
   }
   SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -279,22 +278,30 @@ int ServerTls::on_server_name(SSL* ssl, int*, void* self) {
   // An unknown name gets the default certificate: mail clients with an old name must still be able to
   // show their user what is wrong.
   if (entry == nullptr) return SSL_TLSEXT_ERR_NOACK;
-  SSL_set_SSL_CTX(ssl, entry->context.get());
-  static_cast<const ServerTls*>(self)->bind_tickets(ssl);  // that went with the other context
+  // What tickets are bound to goes with the other context.
+  std::array<std::uint8_t, SSL_MAX_SID_CTX_LENGTH> id{};
+  std::size_t size = 0;
+  const std::uint8_t* const bound = SSL_get0_session_id_context(ssl, &size);
+  std::copy_n(bound, std::min(size, id.size()), id.begin());
+  if (SSL_set_SSL_CTX(ssl, entry->context.get()) == nullptr ||
+      SSL_set_session_id_context(ssl, id.data(), std::min(size, id.size())) != 1) {
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
   return SSL_TLSEXT_ERR_OK;
 }
 
 // A resumed session brings its client certificate, or none, without another look at it. So a ticket is
 // good only where certificates are asked for in the same way and the same authorities vouch for them:
-// never from a listener that asks for none to one that requires one.
-void ServerTls::bind_tickets(SSL* ssl) const {
+// never from a listener that asks for none to one that requires one. Nor does a ticket bring an old cipher
+// suite to a listener that does not take it.
+bool ServerTls::bind_tickets(SSL* ssl, config::TlsProfile profile) const {
   const int mode = SSL_get_verify_mode(ssl);
   auto id = mode == SSL_VERIFY_NONE ? decltype(client_trust_){} : client_trust_;
-  id.back() = static_cast<std::uint8_t>(mode);
-  SSL_set_session_id_context(ssl, id.data(), id.size());
+  id.back() = static_cast<std::uint8_t>(mode | (profile == config::TlsProfile::compatible ? 0x80 : 0));
+  return SSL_set_session_id_context(ssl, id.data(), id.size()) == 1;
 }
 
-SslPtr ServerTls::session(config::ClientCertificate client_certificate) const {
+SslPtr ServerTls::session(config::ClientCertificate client_certificate, config::TlsProfile profile) const {
   SslPtr ssl(SSL_new(entries_.front().context.get()));
   if (!ssl) return ssl;
   SSL_set_accept_state(ssl.get());
@@ -307,10 +314,15 @@ SslPtr ServerTls::session(config::ClientCertificate client_certificate) const {
       SSL_set_verify(ssl.get(), SSL_VERIFY_PEER, accept_any_certificate);
       break;
     case config::ClientCertificate::require:
-      SSL_set_verify(ssl.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, auth::note_verification);
+      SSL_set_verify(ssl.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                     accept_verified_certificate);
       break;
   }
-  bind_tickets(ssl.get());
+  const bool is_compatible = profile == config::TlsProfile::compatible;
+  if ((is_compatible && SSL_set_strict_cipher_list(ssl.get(), compatible_suites) != 1) ||
+      !bind_tickets(ssl.get(), profile)) {
+    ssl.reset();
+  }
   return ssl;
 }
 
@@ -359,7 +371,7 @@ session::TlsFacts tls_facts(SSL* ssl, const config::CertificateLogin& mapping) {
   facts.version = SSL_get_version(ssl);
   facts.cipher = SSL_get_cipher_name(ssl);
   const bssl::UniquePtr<X509> certificate(SSL_get_peer_certificate(ssl));
-  if (!certificate || SSL_get_verify_result(ssl) != X509_V_OK) return facts;
+  if (!certificate || SSL_get_verify_result(ssl) != X509_V_OK || !is_in_time(certificate.get())) return facts;
   facts.client_subject = subject_line(certificate.get());
   std::vector<std::string> values;
   switch (mapping.from) {

@@ -56,8 +56,9 @@ class ServerTls {
   static std::expected<std::shared_ptr<ServerTls>, std::string> make(const config::Tls& settings,
                                                                      std::shared_ptr<TicketKeys> ticket_keys);
   ~ServerTls();
-  // A new server-side SSL, client certificates asked for as the listener wants.
-  SslPtr session(config::ClientCertificate client_certificate) const;
+  // A new server-side SSL, client certificates asked for and cipher suites taken as the listener wants.
+  SslPtr session(config::ClientCertificate client_certificate,
+                 config::TlsProfile profile = config::TlsProfile::modern) const;
   const std::vector<CertificateFacts>& certificates() const { return facts_; }
 
  private:
@@ -67,7 +68,7 @@ class ServerTls {
     std::vector<std::string> names;
   };
   const Entry* entry_for(std::string_view server_name) const;
-  void bind_tickets(SSL* ssl) const;
+  [[nodiscard]] bool bind_tickets(SSL* ssl, config::TlsProfile profile) const;
   static int on_server_name(SSL* ssl, int* alert, void* self);
   std::vector<Entry> entries_;
   std::array<std::uint8_t, SSL_MAX_SID_CTX_LENGTH> client_trust_{};  // digest of the client CAs

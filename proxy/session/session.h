@@ -159,6 +159,8 @@ class Session {
   void xforward(std::string_view argument, Now now, Effects& fx);
   smtp::Extensions offered() const;
   std::uint8_t mechanisms_now() const;
+  // What is known of TLS with the client: nothing of one that XCLIENT named. The handshake was the proxy's.
+  const TlsFacts* client_tls() const { return named_by_xclient_ ? nullptr : tls_.get(); }
 
   // --- session_changes.cc: false when the session has ended
   bool follow_configuration(Now now, Effects& fx);
@@ -307,6 +309,7 @@ class Session {
   bool auth_without_tls_ = false;                 // the client's network may
   bool may_xclient_ = false;                      // the network of the peer that is really connected may
   bool may_xforward_ = false;                     // likewise
+  bool named_by_xclient_ = false;                 // the client at hand is not the peer that is connected
   std::unique_ptr<smtp::XAttributes> forwarded_;  // for one transaction
   bool tls_used_ = false;
   bool secret_seen_ = false;     // the bytes at hand had AUTH data

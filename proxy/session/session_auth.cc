@@ -106,7 +106,7 @@ void Session::sasl_credentials(Now now, Effects& fx) {
 void Session::external(const smtp::Credentials& credentials, Now now, Effects& fx) {
   auth_outcome_ = std::make_unique<auth::Outcome>();
   auth_outcome_->result = auth::Result::bad_credentials;
-  const std::optional<std::string> login = policy::canonical_login(tls_->certificate_login);
+  const std::optional<std::string> login = policy::canonical_login(client_tls()->certificate_login);
   const std::optional<std::string> wanted =
       credentials.authzid.empty() ? login : policy::canonical_login(credentials.authzid);
   if (login && wanted == login) {

@@ -146,7 +146,10 @@ std::uint8_t Session::mechanisms_now() const {
   const bool secure = tls_ != nullptr || auth_without_tls_;
   if (!secure) return 0;
   std::uint8_t bits = listener_.mechanisms;
-  if (!tls_ || tls_->certificate_login.empty()) bits &= static_cast<std::uint8_t>(~smtp::mech_external);
+  // A certificate is its owner's: not that of a client for whom somebody else speaks.
+  const TlsFacts* const tls = client_tls();
+  if (tls == nullptr || tls->certificate_login.empty())
+    bits &= static_cast<std::uint8_t>(~smtp::mech_external);
   return bits;
 }
 
@@ -246,6 +249,7 @@ void Session::xclient(std::string_view argument, Now, Effects& fx) {
     account_->backend = "xclient";
   }
   if (via_.empty()) via_ = policy::to_string(client_);
+  named_by_xclient_ = true;
   client_ = *address;
   client_port_ = told->port.value_or(0);
   auth_without_tls_ = policies_->chain.permissions(client_).may_auth_without_tls;

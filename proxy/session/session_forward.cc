@@ -28,9 +28,10 @@ void Session::begin_message(Now now, Effects& fx) {
   const std::string literal = policy::to_literal(client_);
   const std::string id = transaction_id();
   const std::string recipient = t.recipients.size() == 1 ? smtp::to_wire(t.recipients[0]) : std::string();
+  const TlsFacts* const tls = client_tls();
   append_received(c.held, {helo_, literal, env_.config.hostname,
-                           tls_ ? std::string_view(tls_->version) : std::string_view(),
-                           tls_ ? std::string_view(tls_->cipher) : std::string_view(),
+                           tls != nullptr ? std::string_view(tls->version) : std::string_view(),
+                           tls != nullptr ? std::string_view(tls->cipher) : std::string_view(),
                            account_ ? std::string_view(account_->login) : std::string_view(), id, recipient,
                            extended_, t.mail.smtputf8, listener_.settings.hide_client_in_received,
                            listener_.settings.hide_login_in_received, now.wall});

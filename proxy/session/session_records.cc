@@ -30,10 +30,10 @@ metrics::PeerRecord Session::peer_record(AddressText& address) const {
   peer.via = via_;
   peer.listener = listener_.settings.name;
   peer.helo = helo_;
-  if (tls_) {
-    peer.tls_version = tls_->version;
-    peer.tls_cipher = tls_->cipher;
-    peer.tls_client_subject = tls_->client_subject;
+  if (const TlsFacts* const tls = client_tls()) {
+    peer.tls_version = tls->version;
+    peer.tls_cipher = tls->cipher;
+    peer.tls_client_subject = tls->client_subject;
   }
   if (account_) {
     peer.login = account_->login;

@@ -24,6 +24,23 @@ struct Case {
   std::uint16_t port = 0;
 };
 
+// Then a TLS handshake that follows is the balancer's, and so is the certificate in it.
+TEST(ProxyHeader, SaysWhereTheTlsOfTheClientEnds) {
+  const auto ends_there = [](const std::string& extensions) {
+    const auto length = static_cast<char>(12 + extensions.size());
+    const ProxyHeader header = parse_proxy_header(v2 + "\x21\x11\0"s + length + v4_addresses + extensions);
+    EXPECT_EQ(header.status, Status::complete);
+    return header.client.value().tls_ends_at_balancer;
+  };
+  EXPECT_FALSE(ends_there(""));
+  EXPECT_FALSE(ends_there("\4\0\1x"s));
+  EXPECT_TRUE(ends_there("\x20\0\5\1\0\0\0\0"s));
+  EXPECT_TRUE(ends_there("\4\0\1x\x20\0\5\7\0\0\0\0"s));
+  EXPECT_FALSE(ends_there("\x20\0\5\0\0\0\0\0"s)) << "without PP2_CLIENT_SSL";
+  EXPECT_FALSE(ends_there("\x20\0\0"s));
+  EXPECT_FALSE(ends_there("\4\xff\xffx"s)) << "longer than the header";
+}
+
 TEST(ProxyHeader, Complete) {
   const std::vector<Case> cases = {
       {"PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n", "203.0.113.7", 4711},
