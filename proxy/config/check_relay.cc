@@ -76,18 +76,24 @@ std::size_t largest(const std::vector<Network>& networks, const Trust& trust) {
   return found;
 }
 
-// Reports each single range that is too much; false: there was one.
+// Reports single ranges that are too much; false: there was one.
 bool check_ranges(const Check& check, const Trust& trust) {
+  constexpr std::size_t told_max = 3;  // of one network
   bool fine = true;
   const auto& networks = check.config.policy.networks;
   for (std::size_t i = 0; i < networks.size(); ++i) {
     if (!trust.is_granted(networks[i])) continue;
+    const std::string path = indexed("network", i) + '.' + trust.key;
+    std::size_t count = 0;
     for (const IpNetwork& range : networks[i].addresses) {
-      if (!is_too_much(space_of({range}))) continue;
-      fine = false;
-      check.error(indexed("network", i) + '.' + trust.key,
-                  policy::to_string(range) + " is too much of the Internet: this " + trust.consequence);
+      if (!is_too_much(space_of({range})) || ++count > told_max) continue;
+      check.error(path, policy::to_string(range) + " is too much of the Internet: this " + trust.consequence);
     }
+    if (count > told_max) {
+      check.error(path, "and " + std::to_string(count - told_max) + " more such networks, " +
+                            policy::in_words(space_of(networks[i].addresses)) + " in all");
+    }
+    fine = fine && count == 0;
   }
   return fine;
 }

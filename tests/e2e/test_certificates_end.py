@@ -37,8 +37,7 @@ class Client:
     """A session over TLS, line by line."""
 
     def __init__(self, gateway, listener, context, before=b"", session=None):
-        plain = socket.create_connection(("127.0.0.1" if before else ADDRESS, gateway.port(listener)), timeout=20,
-                                         source_address=("127.0.0.1", 0))
+        plain = socket.create_connection((ADDRESS, gateway.port(listener)), timeout=20, source_address=("127.0.0.1", 0))
         self.lines = plain.makefile("rb")
         self.socket = plain
         if before:
