@@ -96,8 +96,11 @@ AccountState UserFileBackend::look_again(policy::Account& account) const {
   }
   if (now->version == account.version) return AccountState::unchanged;
   if (now->version >> 32U != account.version >> 32U) return AccountState::gone;
-  account.addresses = now->entry.addresses;
-  account.groups = now->entry.groups;
+  // Patterns too: a grant that was taken away must not stay.
+  policy::Account fresh = account_of(now->entry);
+  account.addresses = std::move(fresh.addresses);
+  account.patterns = std::move(fresh.patterns);
+  account.groups = std::move(fresh.groups);
   account.version = now->version;
   return AccountState::changed;
 }
