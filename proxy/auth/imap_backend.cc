@@ -50,11 +50,11 @@ std::expected<SocketStream, std::string> ImapAsker::connect(Deadline deadline) c
     if (settings_.tls == ConnectionTls::off && !stream->is_loopback()) {
       return std::unexpected("no TLS, and " + server.host + " is another machine: passwords stay here");
     }
-    const bool last = !stream->has_other_address();
-    const auto done = begin(*stream, last ? deadline : within_timeout(stream->share_of(deadline)));
+    const bool last = !stream->peer().has_other();
+    const auto done = begin(*stream, last ? deadline : within_timeout(stream->peer().share_of(deadline)));
     if (done) return stream;
     // An address that accepts the connection and does not speak is no better than one that does not answer.
-    stream->blame();
+    stream->peer().blame();
     if (last) return std::unexpected(settings_.server + ": " + done.error());
   }
 }

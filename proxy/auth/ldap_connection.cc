@@ -2,6 +2,7 @@
 
 #include <lber.h>
 #include <ldap.h>
+#include <openldap.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -93,17 +94,16 @@ LdapError LdapConnection::error(const char* what, int code) const {
 std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend& settings,
                                                               const std::string& url, Deadline deadline) {
   wipe_ldap_memory();
-  LDAP* handle = nullptr;
-  if (const int code = ldap_initialize(&handle, url.c_str()); code != LDAP_SUCCESS) {
-    return std::unexpected(LdapError{url + ": " + ldap_err2string(code), true});
-  }
-  LdapConnection connection(handle);
+  const Deadline connected =
+      std::min(deadline, Clock::now() + std::chrono::milliseconds(settings.limits.connect_timeout_ms));
+  auto connecting = connect(url, connected);
+  if (!connecting) return connecting;
+  LdapConnection connection = std::move(*connecting);
+  LDAP* const handle = connection.handle_.get();
   const int version = LDAP_VERSION3;
   ldap_set_option(handle, LDAP_OPT_PROTOCOL_VERSION, &version);
   ldap_set_option(handle, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
   ldap_set_option(handle, LDAP_OPT_RESTART, LDAP_OPT_ON);
-  const Deadline connected =
-      std::min(deadline, Clock::now() + std::chrono::milliseconds(settings.limits.connect_timeout_ms));
   const timeval timeout = remaining(connected);
   ldap_set_option(handle, LDAP_OPT_NETWORK_TIMEOUT, &timeout);
   ldap_set_option(handle, LDAP_OPT_TIMEOUT, &timeout);
@@ -112,7 +112,8 @@ std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend&
         url + ": TLS can not be set up" + (settings.ca_file.empty() ? "" : " with " + settings.ca_file),
         true});
   }
-  if (const int code = ldap_connect(handle); code != LDAP_SUCCESS) {
+  if (const int code = connection.begin(url); code != LDAP_SUCCESS) {
+    connection.peer_.blame();
     return std::unexpected(connection.error(url.c_str(), code));
   }
   Sockbuf* socket = nullptr;
@@ -129,6 +130,39 @@ std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend&
   }
   never_wait_in_recv(socket);  // the handshake has put that back
   return connection;
+}
+
+// libldap would look the name up itself, and give each of its addresses all of the time.
+std::expected<LdapConnection, LdapError> LdapConnection::connect(const std::string& url, Deadline deadline) {
+  LDAPURLDesc* raw = nullptr;
+  if (const int code = ldap_url_parse(url.c_str(), &raw); code != LDAP_URL_SUCCESS) {
+    return std::unexpected(LdapError{url + ": not an LDAP URL", true});
+  }
+  const std::unique_ptr<LDAPURLDesc, void (*)(LDAPURLDesc*)> parts(raw, ldap_free_urldesc);
+  LDAP* handle = nullptr;
+  if (url.starts_with("ldapi:")) {
+    const int code = ldap_initialize(&handle, url.c_str());
+    if (code != LDAP_SUCCESS) return std::unexpected(LdapError{url + ": " + ldap_err2string(code), true});
+    return LdapConnection(handle);
+  }
+  const std::string host =
+      parts->lud_host != nullptr && *parts->lud_host != 0 ? parts->lud_host : "localhost";
+  auto stream = SocketStream::connect(host, static_cast<std::uint16_t>(parts->lud_port), deadline);
+  if (!stream) return std::unexpected(LdapError{url + ": " + stream.error(), true});
+  const int fd = stream->release();
+  if (const int code = ldap_init_fd(fd, LDAP_PROTO_TCP, url.c_str(), &handle); code != LDAP_SUCCESS) {
+    ::close(fd);
+    return std::unexpected(LdapError{url + ": " + ldap_err2string(code), true});
+  }
+  LdapConnection connection(handle);
+  connection.peer_ = stream->peer();
+  return connection;
+}
+
+// With the settings of TLS in place.
+int LdapConnection::begin(const std::string& url) {
+  if (url.starts_with("ldapi:")) return ldap_connect(handle_.get());
+  return url.starts_with("ldaps:") ? ldap_install_tls(handle_.get()) : LDAP_SUCCESS;
 }
 
 std::expected<void, LdapError> LdapConnection::start_tls(Deadline deadline) {
@@ -153,7 +187,10 @@ std::expected<LdapConnection::Message, LdapError> LdapConnection::wait(int messa
   const int type = ldap_result(handle_.get(), message_id, LDAP_MSG_ONE, &timeout, &raw);
   Message message(raw);
   if (type > 0) return message;
-  if (type == 0) return std::unexpected(LdapError{"no answer within the deadline", true});
+  if (type == 0) {
+    peer_.blame();
+    return std::unexpected(LdapError{"no answer within the deadline", true});
+  }
   int code = LDAP_SERVER_DOWN;
   ldap_get_option(handle_.get(), LDAP_OPT_RESULT_CODE, &code);
   return std::unexpected(error("lost", code));

@@ -13,6 +13,7 @@
 #include "proxy/auth/backend.h"
 #include "proxy/auth/ldap_bind_reply.h"
 #include "proxy/auth/settings.h"
+#include "proxy/auth/socket_stream.h"
 
 struct ldap;
 struct ldapmsg;
@@ -65,6 +66,8 @@ class LdapConnection {
   using Message = std::unique_ptr<ldapmsg, FreeMessage>;
 
   explicit LdapConnection(ldap* handle) : handle_(handle) {}
+  int begin(const std::string& url);
+  static std::expected<LdapConnection, LdapError> connect(const std::string& url, Deadline deadline);
   std::expected<void, LdapError> start_tls(Deadline deadline);
   std::expected<Message, LdapError> wait(int message_id, Deadline deadline);
   LdapError error(const char* what, int code) const;
@@ -72,6 +75,7 @@ class LdapConnection {
   void read_policy(ldapcontrol** controls, LdapBindReply& reply) const;
 
   std::unique_ptr<ldap, Unbind> handle_;
+  PeerAddress peer_;  // none for a local socket
 };
 
 }  // namespace portcullis::auth

@@ -42,12 +42,7 @@ int connect_within(int fd, const dns::Address& address, SocketStream::Deadline d
 
 SocketStream::SocketStream(int fd) : fd_(fd) {}
 SocketStream::SocketStream(SocketStream&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      book_(other.book_),
-      host_(std::move(other.host_)),
-      address_(other.address_),
-      others_(other.others_),
-      tls_(std::move(other.tls_)) {}
+    : fd_(std::exchange(other.fd_, -1)), peer_(std::move(other.peer_)), tls_(std::move(other.tls_)) {}
 
 SocketStream::~SocketStream() {
   tls_.reset();
@@ -66,12 +61,14 @@ bool SocketStream::wait(int fd, bool writable, Deadline deadline) {
   }
 }
 
-SocketStream::Deadline SocketStream::share_of(Deadline deadline) const {
+PeerAddress::Deadline PeerAddress::share_of(Deadline deadline) const {
   const auto left = deadline - std::chrono::steady_clock::now();
   return deadline - left * static_cast<int>(others_) / static_cast<int>(others_ + 1);
 }
 
-void SocketStream::blame() const { book_->failed(host_, address_); }
+void PeerAddress::blame() const {
+  if (book_ != nullptr) book_->failed(host_, address_);
+}
 
 std::expected<SocketStream, std::string> SocketStream::connect(const std::string& host, std::uint16_t port,
                                                                Deadline deadline, dns::AddressBook& book) {
@@ -86,19 +83,16 @@ std::expected<SocketStream, std::string> SocketStream::connect(const std::string
       continue;
     }
     SocketStream stream(fd);
-    stream.book_ = &book;
-    stream.host_ = host;
-    stream.address_ = address;
-    stream.others_ = i < answer.preferred ? answer.preferred - i - 1 : 0;
+    stream.peer_ = {book, host, address, i < answer.preferred ? answer.preferred - i - 1 : 0};
     const Deadline most = std::chrono::steady_clock::now() + address_time;
-    error = connect_within(fd, address,
-                           stream.has_other_address() ? std::min(most, stream.share_of(deadline)) : deadline);
+    error = connect_within(
+        fd, address, stream.peer_.has_other() ? std::min(most, stream.peer_.share_of(deadline)) : deadline);
     if (error == 0) {
       const int on = 1;
       ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       return stream;
     }
-    stream.blame();
+    stream.peer_.blame();
   }
   return std::unexpected(host + ":" + std::to_string(port) + ": " + error_text(error));
 }

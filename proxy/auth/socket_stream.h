@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "proxy/dns/address_book.h"
 
@@ -15,6 +16,28 @@ namespace portcullis::auth {
 
 class TlsSession;
 class TlsClient;
+
+// One of the addresses of a server's name.
+class PeerAddress {
+ public:
+  using Deadline = std::chrono::steady_clock::time_point;
+
+  PeerAddress() = default;
+  PeerAddress(dns::AddressBook& book, std::string host, const dns::Address& address, std::size_t others)
+      : book_(&book), host_(std::move(host)), address_(address), others_(others) {}
+  // Whether the name has another address that was not tried and has not failed lately.
+  bool has_other() const { return others_ > 0; }
+  // How much of the time until `deadline` this one may take.
+  Deadline share_of(Deadline deadline) const;
+  // It does not answer: it comes last for a while.
+  void blame() const;
+
+ private:
+  dns::AddressBook* book_ = nullptr;
+  std::string host_;
+  dns::Address address_{};
+  std::size_t others_ = 0;
+};
 
 class SocketStream {
  public:
@@ -37,11 +60,9 @@ class SocketStream {
   // At least one octet, at most `octets`, appended to `out`.
   std::expected<void, std::string> read(std::string& out, std::size_t octets, Deadline deadline);
   bool is_loopback() const;  // the peer's address
-  // Whether the name has another address that has not failed lately; then share_of() is the time that this
-  // one may take of what is left until `deadline`, and after blame() it comes last for a while.
-  bool has_other_address() const { return others_ > 0; }
-  Deadline share_of(Deadline deadline) const;
-  void blame() const;
+  const PeerAddress& peer() const { return peer_; }
+  // The socket, non-blocking, for somebody else to close.
+  int release() { return std::exchange(fd_, -1); }
   // Until the server has sent something.
   bool wait_readable(Deadline deadline) const { return wait(fd_, false, deadline); }
 
@@ -51,10 +72,7 @@ class SocketStream {
  private:
   explicit SocketStream(int fd);
   int fd_;
-  dns::AddressBook* book_ = nullptr;
-  std::string host_;
-  dns::Address address_{};
-  std::size_t others_ = 0;  // addresses left to try
+  PeerAddress peer_;
   std::unique_ptr<TlsSession> tls_;
 };
 
