@@ -305,7 +305,6 @@ void BackendChain::State::took(std::shared_ptr<Walk> walk, Answer answer) {
     case Result::success:
     case Result::disabled:
     case Result::password_expired:
-    case Result::blocked:
       // The backend knows this account: what it says is final. (A disabled account must not get in
       // by way of the next backend.)
       answer.detail = std::move(walk->detail);
