@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "proxy/auth/ldap_memory.h"
+#include "proxy/auth/ldap_tls_reason.h"
 
 namespace portcullis::auth {
 
@@ -57,6 +59,13 @@ int set_tls(LDAP* handle, const LdapBackend& settings) {
   }
   const int client = 0;
   return code == LDAP_OPT_SUCCESS ? ldap_set_option(handle, LDAP_OPT_X_TLS_NEWCTX, &client) : code;
+}
+
+// libldap's text stays where our own TLS client finds no fault.
+void explain_tls(LdapError& error, const LdapBackend& settings, const std::string& url, Deadline deadline) {
+  if (const std::string reason = ldap_tls_reason(settings, url, deadline); !reason.empty()) {
+    error.text = url + ": " + reason;
+  }
 }
 
 // libldap waits for an answer in poll(), as long as we say; but once that has begun to come, it would wait
@@ -114,7 +123,9 @@ std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend&
   }
   if (const int code = connection.begin(url); code != LDAP_SUCCESS) {
     connection.peer_.blame();
-    return std::unexpected(connection.error(url.c_str(), code));
+    LdapError failed = connection.error(url.c_str(), code);
+    if (url.starts_with("ldaps://")) explain_tls(failed, settings, url, connected);
+    return std::unexpected(std::move(failed));
   }
   Sockbuf* socket = nullptr;
   ldap_get_option(handle, LDAP_OPT_SOCKBUF, static_cast<void*>(&socket));
@@ -125,6 +136,7 @@ std::expected<LdapConnection, LdapError> LdapConnection::open(const LdapBackend&
   if (settings.starttls) {
     if (auto done = connection.start_tls(connected); !done) {
       done.error().text = url + ": " + done.error().text;
+      explain_tls(done.error(), settings, url, connected);
       return std::unexpected(std::move(done.error()));
     }
   }

@@ -191,6 +191,11 @@ std::string reason_of(std::uint32_t code, const SSL* ssl, const Handshake* hands
       return "no shared signature algorithm for the key of the certificate" + offer(handshake);
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
       return peer + " sent no certificate, and one is required";
+    case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
+      // OpenSSL's clients send in the clear what they think of the certificate (TLS 1.3).
+      return "a record of " + peer +
+             " cannot be decrypted: it may be an alert in the clear, for a certificate that " + peer +
+             " does not accept";
     case SSL_R_NO_APPLICATION_PROTOCOL:
       return peer + " asked for another protocol than SMTP (ALPN)";
     default:
@@ -219,8 +224,8 @@ std::string fault_of(int error, X509* certificate, const SSL* ssl, const std::st
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
       return "the " + named + " is self-signed, and not among the trusted ones" + trusted;
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-      return "the chain ends at " + subject_of(certificate) + ", which is not among the trusted authorities" +
-             trusted;
+      return "the certificate chain ends at " + subject_of(certificate) +
+             ", which is not among the trusted authorities" + trusted;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
