@@ -369,71 +369,72 @@ TEST_F(ChainTest, GuessesThatWaitedUntilTheirNetworkWasBlockedAreNotAsked) {
   while (all < 100) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_GE(blocked, 95);
   EXPECT_LE(script->asked, 5 + 4) << "as many as were under way when the block began";
-  // A backend that finds one entry by several names, as a directory does: what is guessed at it counts once.
-  class AliasTest : public ChainTest {
-   protected:
-    AliasTest()
-        : lockout_(std::make_shared<policy::Lockout>(rule())),
-          chain_({.ttl_seconds = 0}, lockout_, {}, workers_) {
-      script_ = add(chain_);
-      script_->ask = [this](const Query& query, Deadline) {
-        const std::string entry = "uid=alice,dc=example";
-        if (!query.login.starts_with("alice")) return answer(Result::bad_credentials);
-        Answer said = answer(Result::blocked);
-        said.identity = entry;
-        if (query.may_try && !query.may_try(entry)) return said;
-        ++tried_;
-        const bool right = query.secret.view() == "secret";
-        said = right ? success(query.login, "ldap") : answer(Result::bad_credentials);
-        said.identity = entry;
-        return said;
-      };
-    }
-    static policy::LockoutRule rule() {
-      policy::LockoutRule rule;
-      rule.distinct_passwords_per_login = 3;
-      rule.first_delay_ms = rule.max_delay_ms = 0;
-      return rule;
-    }
-    Result guess(const std::string& alias, const std::string& secret) {
-      Request r = request("alice-" + alias, secret);
-      r.client.octets[3] = static_cast<std::uint8_t>(++clients_);  // each from another network
-      return ask(chain_, std::move(r)).result;
-    }
+}
 
-    std::shared_ptr<policy::Lockout> lockout_;
-    BackendChain chain_;
-    std::shared_ptr<FakeScript> script_;
-    std::atomic<int> tried_ = 0;
-    int clients_ = 1;
-  };
-
-  TEST_F(AliasTest, GuessesAtOneEntryCountOnceWhateverNameWasTyped) {
-    for (const char* const alias : {"a", "b", "c"})
-      EXPECT_EQ(guess(alias, std::string("wrong ") + alias), bad);
-    for (const char* const alias : {"d", "e", "a"}) {
-      EXPECT_EQ(guess(alias, "another"), Result::blocked) << alias;
-      EXPECT_EQ(guess(alias, "secret"), Result::blocked) << "right or wrong: " << alias;
-    }
-    EXPECT_EQ(tried_, 3) << "the entry was not tried while it was blocked";
-    EXPECT_EQ(
-        lockout_->blocked_logins(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now())),
-        1U);
+// A backend that finds one entry by several names, as a directory does: what is guessed at it counts once.
+class AliasTest : public ChainTest {
+ protected:
+  AliasTest()
+      : lockout_(std::make_shared<policy::Lockout>(rule())),
+        chain_({.ttl_seconds = 0}, lockout_, {}, workers_) {
+    script_ = add(chain_);
+    script_->ask = [this](const Query& query, Deadline) {
+      const std::string entry = "uid=alice,dc=example";
+      if (!query.login.starts_with("alice")) return answer(Result::bad_credentials);
+      Answer said = answer(Result::blocked);
+      said.identity = entry;
+      if (query.may_try && !query.may_try(entry)) return said;
+      ++tried_;
+      const bool right = query.secret.view() == "secret";
+      said = right ? success(query.login, "ldap") : answer(Result::bad_credentials);
+      said.identity = entry;
+      return said;
+    };
+  }
+  static policy::LockoutRule rule() {
+    policy::LockoutRule rule;
+    rule.distinct_passwords_per_login = 3;
+    rule.first_delay_ms = rule.max_delay_ms = 0;
+    return rule;
+  }
+  Result guess(const std::string& alias, const std::string& secret) {
+    Request r = request("alice-" + alias, secret);
+    r.client.octets[3] = static_cast<std::uint8_t>(++clients_);  // each from another network
+    return ask(chain_, std::move(r)).result;
   }
 
-  TEST_F(AliasTest, OnePasswordUnderManyNamesIsOneGuess) {
-    for (const char* const alias : {"a", "b", "c", "d", "e", "f"})
-      EXPECT_EQ(guess(alias, "stale"), bad) << alias;
-    EXPECT_EQ(guess("g", "secret"), ok);
-  }
+  std::shared_ptr<policy::Lockout> lockout_;
+  BackendChain chain_;
+  std::shared_ptr<FakeScript> script_;
+  std::atomic<int> tried_ = 0;
+  int clients_ = 1;
+};
 
-  TEST_F(AliasTest, NamesWithoutAnEntryCountAsTyped) {
-    for (int i = 0; i < 3; ++i) {
-      EXPECT_EQ(ask(chain_, request("nobody", "wrong " + std::to_string(i))).result, bad);
-    }
-    EXPECT_EQ(ask(chain_, request("nobody", "wrong")).result, Result::blocked);
-    EXPECT_EQ(guess("a", "secret"), ok);
+TEST_F(AliasTest, GuessesAtOneEntryCountOnceWhateverNameWasTyped) {
+  for (const char* const alias : {"a", "b", "c"}) EXPECT_EQ(guess(alias, std::string("wrong ") + alias), bad);
+  for (const char* const alias : {"d", "e", "a"}) {
+    EXPECT_EQ(guess(alias, "another"), Result::blocked) << alias;
+    EXPECT_EQ(guess(alias, "secret"), Result::blocked) << "right or wrong: " << alias;
   }
+  EXPECT_EQ(tried_, 3) << "the entry was not tried while it was blocked";
+  EXPECT_EQ(
+      lockout_->blocked_logins(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now())),
+      1U);
+}
+
+TEST_F(AliasTest, OnePasswordUnderManyNamesIsOneGuess) {
+  for (const char* const alias : {"a", "b", "c", "d", "e", "f"})
+    EXPECT_EQ(guess(alias, "stale"), bad) << alias;
+  EXPECT_EQ(guess("g", "secret"), ok);
+}
+
+TEST_F(AliasTest, NamesWithoutAnEntryCountAsTyped) {
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ask(chain_, request("nobody", "wrong " + std::to_string(i))).result, bad);
+  }
+  EXPECT_EQ(ask(chain_, request("nobody", "wrong")).result, Result::blocked);
+  EXPECT_EQ(guess("a", "secret"), ok);
+}
 
 }  // namespace
 }  // namespace portcullis::auth

@@ -318,7 +318,9 @@ TEST_P(RandomDays, NobodyWaitsForWhatNobodyUses) {
     ASSERT_EQ(waiting(), count(&Borrower::waits)) << step;
     ASSERT_LE(active() + idle(), most) << step;
     // What those who wait must leave free of ten, and no more.
-    if (waiting() > 0) ASSERT_LE(idle(), 2U) << step;
+    if (waiting() > 0) {
+      ASSERT_LE(idle(), 2U) << step;
+    }
   }
   // Everybody pauses: all who wait are served one after another.
   for (const auto& session : sessions_) {
