@@ -14,6 +14,8 @@ namespace {
 std::optional<std::string> value_of(std::string_view wire) {
   if (equals_ignoring_case(wire, "[UNAVAILABLE]") || equals_ignoring_case(wire, "[TEMPUNAVAIL]"))
     return std::string();
+  // A bare '=' passes in the parameters of MAIL and RCPT; here it could begin another attribute's value.
+  if (wire.find('=') != std::string_view::npos) return std::nullopt;
   std::optional<std::string> value = decode_xtext(wire);
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; };
   if (!value || value->empty() || std::any_of(value->begin(), value->end(), is_control)) return std::nullopt;

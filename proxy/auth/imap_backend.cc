@@ -149,7 +149,8 @@ std::optional<ImapName> imap_name(const ImapBackend& settings, const std::string
   std::string domain = settings.append_domain;
   if (auto canonical = policy::canonical_domain(domain); canonical && !domain.empty()) domain = *canonical;
 
-  if (!settings.domains.empty() && has_domain && login.substr(at + 1) != domain &&
+  const bool appended = has_domain && !domain.empty() && login.substr(at + 1) == domain;
+  if (!settings.domains.empty() && has_domain && !appended &&
       !serves(policy::DomainSet(settings.domains), login)) {
     return std::nullopt;
   }

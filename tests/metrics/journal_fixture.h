@@ -71,6 +71,7 @@ inline TransactionRecord full_transaction() {
   record.queue_id = "4XyZ";
   record.duration_seconds = 1.25;
   record.upstream_reply_seconds = 0.0625;
+  record.removed_fields = 1;
   return record;
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "policy/lockout.h"
+#include "smtp/limits.h"
 #include "tests/proxy/auth/fake_backend.h"
 
 namespace portcullis::auth {
@@ -86,7 +87,8 @@ TEST_F(ChainTest, RefusesWithoutAskingAnybody) {
   const auto script = add(chain);
   EXPECT_EQ(ask(chain, request("alice", "")).result, Result::bad_credentials);
   EXPECT_EQ(ask(chain, request("alice", std::string_view("a\0b", 3))).result, Result::bad_credentials);
-  EXPECT_EQ(ask(chain, request("alice", std::string(8193, 'x'))).result, Result::bad_credentials);
+  EXPECT_EQ(ask(chain, request("alice", std::string(smtp::limits::secret_octets + 1, 'x'))).result,
+            Result::bad_credentials);
   EXPECT_EQ(ask(chain, request("", "secret")).result, Result::bad_credentials);
   EXPECT_EQ(ask(chain, request("al\nice", "secret")).result, Result::bad_credentials);
   EXPECT_EQ(ask(chain, request("alice", "token", smtp::Mechanism::xoauth2)).result, Result::unsupported);

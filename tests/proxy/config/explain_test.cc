@@ -203,7 +203,9 @@ TEST_F(ExplainTest, a_login_needs_a_listener_that_takes_it) {
   std::string changed(text);
   changed.replace(changed.find("auth = \"optional\""), 17, "auth = \"off\"");
   changed.replace(changed.find("name = \"submission\""), 19, "name = \"submission\"\ntls = \"off\"");
+  changed.replace(changed.find("may_relay = true"), 16, "may_relay = true\nmay_auth_without_tls = true");
   loaded_ = load(site_.add("portcullis.toml", changed, 0640));
+  ASSERT_NE(loaded_.config, nullptr) << loaded_.problems.front().text;
   question_.listener = "mx";
   EXPECT_THAT(ask(), HasSubstr("refused by the listener: 503 5.5.1 at AUTH"));
   question_.listener = "submission";

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 #include <memory>
 #include <random>
@@ -137,11 +138,13 @@ TEST_F(TcpStreamTest, WhatTakesLongIsReadInSmallPieces) {
   ASSERT_FALSE(sizes_.empty());
   EXPECT_EQ(sizes_.back(), 8U * 1024);
   busy_ns_ = 0;
-  for (int i = 0; i < 1000 && sizes_.back() < 64 * 1024; ++i) {
+  // What is left over of a fill is shorter.
+  const auto largest = [this] { return *std::max_element(sizes_.begin() + 10, sizes_.end()); };
+  for (int i = 0; i < 1000 && largest() < 64 * 1024; ++i) {
     fill();
     turn();
   }
-  EXPECT_EQ(sizes_.back(), 64U * 1024);
+  EXPECT_EQ(largest(), 64U * 1024);
 }
 
 TEST_F(TcpStreamTest, LongContentGoesAtOnceUnlessItIsToWait) {

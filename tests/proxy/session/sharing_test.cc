@@ -92,7 +92,8 @@ TEST_F(Sharing, ATransactionGivesItsConnectionBackAFewTimesOnly) {
   }
   h_.client_out.clear();
   h_.yield();
-  h_.client("DATA\r\nRSET\r\n");
+  h_.client("DATA\r\n");
+  h_.client("RSET\r\n");
   EXPECT_TRUE(h_.client_out.starts_with("451 4.3.2 ")) << h_.client_out;
   EXPECT_NE(h_.client_out.find("\r\n250 "), std::string::npos) << h_.client_out;
 }
