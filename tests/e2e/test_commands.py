@@ -16,7 +16,7 @@ USAGE, UNAVAILABLE, CONFIG = 64, 69, 78
 
 @pytest.fixture
 def config(directory, pair, program):
-    tree = gateway.settings(directory, pair, 25)
+    tree = gateway.settings(directory, pair, 25, limits={"connections_max": 100}, workers=1)
     tree["rate"] = [{"name": "day", "limit": "3 recipients/day"}]
     path = directory / "portcullis.toml"
     path.write_text(gateway.toml.dump(tree) + "\n")
