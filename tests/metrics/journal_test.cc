@@ -37,7 +37,7 @@ TEST(JournalLine, Transaction) {
       R"("reply":"2.1.5 ok"},{"recipient":"eve@example.com","code":550,"reply":"5.7.1 no",)"
       R"("rule":"lists"}],"recipients_total":2,"recipients_accepted":1,)"
       R"("header_from":"alice@example.com","message_id":"<1@example.com>","subject":"hello",)"
-      R"("octets":1234,"attachments":1,"parts":3,"hits":[{"rule":"lists","stage":"rcpt",)"
+      R"("octets":1234,"attachments":1,"parts":3,"removed_fields":1,"hits":[{"rule":"lists","stage":"rcpt",)"
       R"("action":"reject","mode":"enforce"},{"rule":"identity","stage":"mail","action":"reject",)"
       R"("mode":"enforce","check":"envelope","identity":"boss@example.com"}],"rule":"identity","code":550,"reply":"5.7.1 not yours",)"
       R"("upstream":"legacy/10.0.0.5:25","upstream_code":250,"upstream_reply":"2.0.0 queued as 4XyZ",)"

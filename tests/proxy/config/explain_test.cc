@@ -215,9 +215,10 @@ TEST_F(ExplainTest, a_login_needs_a_listener_that_takes_it) {
 TEST_F(ExplainTest, limits_of_the_listener) {
   std::string changed(text);
   changed.replace(changed.find("name = \"submission\""), 19,
-                  "name = \"submission\"\nmessage_size = \"2KiB\"\nrecipients = 1");
+                  "name = \"submission\"\nlimits = { message_size = \"2KiB\", recipients = 1 }");
   changed.replace(changed.find("message_size = \"1KiB\""), 21, "message_size = \"4KiB\"");
   loaded_ = load(site_.add("portcullis.toml", changed, 0640));
+  ASSERT_NE(loaded_.config, nullptr) << loaded_.problems.front().text;
   question_.octets = 2049;
   EXPECT_THAT(ask(),
               HasSubstr("552 5.3.4 Message is larger than this server accepts (message_size of listener "
