@@ -59,8 +59,12 @@ class OneProbe final : public UpstreamConnection::Owner {
       connection.deadline_ms =
           static_cast<std::int64_t>(uv_now(&loop)) + std::int64_t{upstream.connect_timeout_seconds} * 1000;
       uv::start(
-          timer, [](uv_timer_t* handle) { static_cast<OneProbe*>(handle->data)->look_at_clock(); }, clock_ms,
-          clock_ms);
+          timer,
+          [](uv_timer_t* handle) {
+            static_cast<OneProbe*>(handle->data)
+                ->look_at_clock(static_cast<std::int64_t>(uv_now(handle->loop)));
+          },
+          clock_ms, clock_ms);
       connection.open();
       while (!line_) uv_run(&loop, UV_RUN_ONCE);
       connection_ = nullptr;
@@ -73,8 +77,8 @@ class OneProbe final : public UpstreamConnection::Owner {
   }
 
  private:
-  void look_at_clock() {
-    if (!line_ && connection_->due()) connection_->attend();
+  void look_at_clock(std::int64_t now_ms) {
+    if (!line_ && connection_->due(now_ms)) connection_->attend(now_ms);
   }
   void on_opened(UpstreamConnection& connection) noexcept override {
     line_ = {true, ready_text(connection) + "; offers" + offered(connection.link().extensions())};

@@ -73,7 +73,7 @@ void Prober::look_at(Probe& probe) {
   if (probe.passed_over && probe.connection->silent_ms() >= suspect_silence_ms) {
     health.probe_is_silent(probe.upstream, probe.server);
   }
-  if (probe.connection->due()) probe.connection->attend();
+  if (probe.connection->due(now())) probe.connection->attend(now());
 }
 
 void Prober::look_at_standing(Probe& probe, const std::string& text) {

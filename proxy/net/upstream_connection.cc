@@ -72,15 +72,15 @@ void UpstreamConnection::give_up_address() {
   connect_to_next();
 }
 
-bool UpstreamConnection::due() const {
+bool UpstreamConnection::due(std::int64_t now_ms) const {
   if (lost_) return false;
   const bool found = looking_up_ && !target_.addresses->find(host()).pending();
-  return found || (deadline_ms != 0 && deadline_ms <= now()) ||
-         (address_deadline_ms_ != 0 && address_deadline_ms_ <= now());
+  return found || (deadline_ms != 0 && deadline_ms <= now_ms) ||
+         (address_deadline_ms_ != 0 && address_deadline_ms_ <= now_ms);
 }
 
-void UpstreamConnection::attend() {
-  if (deadline_ms != 0 && deadline_ms <= now()) {
+void UpstreamConnection::attend(std::int64_t now_ms) {
+  if (deadline_ms != 0 && deadline_ms <= now_ms) {
     const bool silent = !looking_up_ && link_.replies() == 0;
     if (silent && addresses_.size() > 1) target_.addresses->failed(host(), addresses_[next_address_ - 1]);
     return fail(LinkFailure::timeout, looking_up_ ? "the resolver does not answer" : "no answer in time");

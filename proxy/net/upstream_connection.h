@@ -54,9 +54,10 @@ class UpstreamConnection final : public SecureStream::Handler {
   std::int64_t burst_ms() const { return burst_ms_; }
   void fail(session::LinkFailure failure, std::string text);
   // To be asked every now and then: whether there is an address now, or deadline_ms or the time of the
-  // address under way is over; then attend() goes on, or fails the connection.
-  bool due() const;
-  void attend();
+  // address under way is over; then attend() goes on, or fails the connection. `now_ms` is of the owner's
+  // clock, by which it has set deadline_ms.
+  bool due(std::int64_t now_ms) const;
+  void attend(std::int64_t now_ms);
   void close();  // sends QUIT first where that makes sense
   void abort();  // at once
   session::UpstreamLink& link() { return link_; }

@@ -544,7 +544,7 @@ void UpstreamPool::sweep() {
   }
   std::vector<UpstreamConnection*> late;
   for (const auto& connection : connections_) {
-    if (connection->due()) late.push_back(connection.get());
+    if (connection->due(now)) late.push_back(connection.get());
     if (connection->idle && connection->idle_since_ms + std::int64_t{settings_.idle_seconds} * 1000 <= now) {
       late.push_back(connection.get());
     }
@@ -552,8 +552,8 @@ void UpstreamPool::sweep() {
   for (UpstreamConnection* connection : late) {
     if (connection->idle) {
       drop(*connection);
-    } else {
-      connection->attend();
+    } else if (connection->due(now)) {  // what became free above may have given it to a session
+      connection->attend(now);
     }
   }
 }

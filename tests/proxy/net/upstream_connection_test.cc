@@ -109,7 +109,8 @@ class UpstreamConnectionTest : public ::testing::Test, protected UpstreamConnect
   }
   void turn() {
     uv_run(&loop_, UV_RUN_NOWAIT);
-    if (connection_->due()) connection_->attend();
+    const auto now = static_cast<std::int64_t>(uv_now(&loop_));
+    if (connection_->due(now)) connection_->attend(now);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 
