@@ -137,5 +137,5 @@ def test_a_rule_that_keeps_the_author_unambiguous_is_not_relaxed(module_parts, m
     gateway.tree["policy"]["strictness"]["author_count"] = "shadow"
     gateway.reload("failure")
     done = check(program, gateway.config)
-    assert done.returncode == 78 and "policy.strictness.author_count" in done.stdout + done.stderr
+    assert done.returncode == 78 and "policy.strictness.author_count" in done.stdout
     gateway.stop()

@@ -83,7 +83,7 @@ HEADERS = {
     "trailing dot": ("From: <admin@example.com.>\r\n", "From"),
     "upper case": ("From: <ADMIN@EXAMPLE.COM>\r\n", "{policy}"),
     "subdomain": ("From: <admin@mail.example.com>\r\n", "{policy}"),
-    "full-width at": ("From: <admin\uff20example.com>\r\n", "octets above 127"),
+    "full-width at": ("From: <admin\uff20example.com>\r\n", "malformed address"),
     "Cyrillic": ("From: <\u0430dmin@example.com>\r\n", "octets above 127"),
     "Latin-1 name": ("From: J\udcf6rg <{me}>\r\n", "octets above 127"),
     # no author, or one in other places
