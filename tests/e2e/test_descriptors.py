@@ -114,7 +114,7 @@ def test_all_places_are_taken(start):
         client.connect((ADDRESS, port))
         clients.append(client)
     said = [client.recv(16)[:9] for client in clients]
-    assert set(said[:50]) == {b"220 mx.ex"}
+    assert set(said[:20]) == {b"220 mx.ex"} and said.count(b"220 mx.ex") < 200
     assert said[-1] == b"421 4.3.2"
     assert gateway.metric("portcullis_connections_rejected_total", reason="descriptors") > 0
     assert len(gateway.wait_for_journal(type="event", event="descriptors_exhausted")) == 1
